@@ -222,6 +222,6 @@ def one_of(schedules: list[Schedule], generator: torch.Generator) -> Schedule:
 
 
 def divergence(answers: Tensor, full: Tensor, batch: Batch) -> Tensor:
-    """Distance of the answers (B, C) or sentence vectors (B, D) from those of the full pass."""
-    vectors = batch.labels.dim() == 2
+    """Distance of the answers, or sentence vectors (B, D), from those of the full pass."""
+    vectors = batch.labels.dim() == 2 and batch.labels.is_floating_point()
     return task_loss(answers, full) if vectors else distillation_loss(answers, full)

@@ -25,7 +25,8 @@ class Batch:
     input_ids, token_type_ids : Tensor, shape (T,), int64
     layout : Ragged
     labels : Tensor, shape (B,), int64, or float32 for regression and ranking
-        Of sentence vectors those of the dense model, shape (B, D), float32.
+        Of sentence vectors those of the dense model, shape (B, D), float32.  Of spans the first and
+        last token of the answer, shape (B, 2).
     index : Tensor, shape (B,), int64
         Row of each example in its split.
     text_seed : Tensor, shape (B,), int64
@@ -33,6 +34,7 @@ class Batch:
     saliency : Tensor, shape (T,), or None
         The teacher's saliency of each token (methods with ``needs`` "saliency").
     teacher_logits : Tensor, shape (B, C), or None
+        Of spans (B, 2, L), with L at least the longest text.
     unlabelled : Tensor, shape (B,), bool, or None
         The examples whose label is what the teacher answers.
     """

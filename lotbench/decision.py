@@ -268,6 +268,8 @@ class Trace:
         Tokens of each text, and those that are embedded.
     mapped : bool
         True if the pooling maps tokens that the last layer did not compute.
+    read : Tensor, shape (B,), int64, or 1
+        States of each text that the head reads.
     """
 
     shown: list[Tensor] = field(default_factory=list)
@@ -279,6 +281,7 @@ class Trace:
     lengths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     embedded: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     mapped: bool = False
+    read: Tensor | int = 1
 
     def decisions(self, point: str = "before_layer") -> list[Event]:
         """The events at one point, by layer."""
@@ -304,7 +307,8 @@ class Outputs:
     Attributes
     ----------
     logits : Tensor, shape (B, C)
-        Of an embedding model the sentence vectors, shape (B, D).
+        Of an embedding model the sentence vectors, shape (B, D).  Of spans the start and end logits
+        of each token, shape (B, 2, L), -inf for those that are no answer.
     hidden : Tensor, shape (K, D)
         Final states of the tokens that are present at the end or restored.  Where the output is of
         all tokens, those that were absorbed have the state of the token that stands for them.

@@ -118,7 +118,7 @@ class Step:
         ``task`` is the mean over the examples that have a label.
 
         The trainer adds them to `TokenReducer.loss`; a ``training_step`` of its own calls this.
-        ``logits`` are of shape (B, C), or sentence vectors (B, D).
+        ``logits`` are of shape (B, C), sentence vectors (B, D), or logits of spans (B, 2, L).
         """
         if batch.unlabelled is None:
             terms = {"task": task_loss(logits, batch.labels)}

@@ -118,7 +118,7 @@ class TaskConfig(Section):
     metrics: Metrics | None = None
     regression: bool | None = None
     # Left out of records and ids if not given, so older ids stay.
-    kind: Literal["embedding", "ranking"] | None = Field(default=None, exclude_if=_is_none)
+    kind: Literal["embedding", "ranking", "span"] | None = Field(default=None, exclude_if=_is_none)
     query: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     group: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     pooling: Literal["mean", "cls"] | None = Field(default=None, exclude_if=_is_none)

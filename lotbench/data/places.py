@@ -37,6 +37,16 @@ class Places:
             found |= (self.spans[:, 0] < end) & (self.spans[:, 1] > start)
         return found & (self.fields == field)
 
+    def tokens_of(self, start: int, text: str, field: int) -> tuple[int, int] | None:
+        """First and last token of a text that starts at a character of a field.
+
+        None if the end of the text is cut off.
+        """
+        end = start + len(text.rstrip())
+        found = np.flatnonzero(self.covered([(start, end)], field))
+        whole = len(found) > 0 and self.spans[found[-1], 1] >= end
+        return (int(found[0]), int(found[-1])) if whole else None
+
 
 def places(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> Iterator[Places]:
     """The places of the tokens that `tokenise` gives, text by text.

@@ -58,12 +58,12 @@ def read_source(
         # A label column that the configuration names must be in one of the splits.
         absent = data.label and not any(label in frame.columns for frame, _ in frames)
         optional = classes is not None and kind.by_row and not absent
-        usual = task.text if task else usual_text(frames[0][0], label, data.query)
+        usual = task.text if task else kind.text or usual_text(frames[0][0], label, data.query)
         text = tuple(data.text or usual)
         appended = task.appended if task and text[0] == task.text[0] else None
 
         def rows(read: tuple[Any, str]) -> Rows:
-            frame, where = read
+            frame, where = kind.labelled(*read), read[1]
             unread = (kind.vectors and len(text) == 1) or (optional and label not in frame.columns)
             named = {"label": None if unread else label, "query": data.query, "group": data.group}
             named["evidence"] = data.evidence
@@ -89,10 +89,10 @@ def read_source(
         kind,
         train,
         validation,
-        0 if kind.vectors else len(names) or 1,
+        kind.n_labels(names),
         _metrics(name, data, kind.metrics_for(validation), kind, task),
         taught=classes is not None,
-        notes={"classes": [*names]} if names else {},
+        notes=kind.notes(both, names),
     )
 
 

@@ -109,9 +109,11 @@ def tokenised(source: Source, rows: list[Rows], tokenizer: Any, scored_length: i
         texts = [text for (text,) in train.texts]
         train = _with_unlabelled(train, windows_behind(texts, tokenizer, data.max_length))
     splits = [
-        tokenise_rows(train, tokenizer, data.max_length, kind.vectors),
-        *(tokenise_rows(split, tokenizer, scored_length, kind.vectors) for split in scored),
+        tokenise_rows(train, tokenizer, data.max_length, kind),
+        *(tokenise_rows(split, tokenizer, scored_length, kind) for split in scored),
     ]
+    if kind.spans:
+        splits[0] = _without_cut(source, splits)
     reduces_queries = data.reduce == "both"
     if reduces_queries:
         splits[0] = with_queries(splits[0])
@@ -141,9 +143,25 @@ def _check_tokenizer(source: Source, tokenizer: Any, scored_length: int) -> None
                 f"{key}: {length} is more than the {tokenizer.model_max_length} tokens that the "
                 "backbone can read"
             )
-    for key in ("windows", "evidence"):
-        if getattr(data, key):
+    for key in ("windows", "evidence", "kind"):
+        if source.kind.spans if key == "kind" else getattr(data, key):
             check_has_places(tokenizer, f"tasks.{name}.{key}")
+
+
+def _without_cut(source: Source, splits: list[Split]) -> Split:
+    """The training rows whose answer is not behind the cut; counts those of which it is.
+
+    In the other splits such a row counts as wrong.
+    """
+    cut = [split.labels[:, 0] == MISSING for split in splits]
+    for name, rows in zip(("train", "selection", "validation"), cut, strict=True):
+        source.notes[f"{name}_answers_cut"] = int(rows.sum())
+    if cut[0].all():
+        raise InputError(
+            f"{source.train.where}: every answer is behind the first {source.data.max_length} "
+            f"tokens; raise tasks.{source.name}.max_length"
+        )
+    return splits[0].at(np.flatnonzero(~cut[0]))
 
 
 def _with_unlabelled(rows: Rows, texts: list[str]) -> Rows:
@@ -258,6 +276,7 @@ def _fingerprint(splits: list[Split]) -> str:
             split.gold,
             split.groups,
             None if split.evidence is None else np.concatenate(split.evidence),
+            None if split.answers is None else np.frombuffer(repr(split.answers).encode(), "u1"),
         ):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).tobytes())

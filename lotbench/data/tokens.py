@@ -10,25 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.data.places import CHUNK, places
+from lotbench.data.places import CHUNK, SPECIAL, places
 from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
-from lotbench.kinds.labels import without_label
+from lotbench.kinds.kind import Kind
+from lotbench.kinds.labels import MISSING, without_label
 from lotbench.kinds.rows import Rows, Split
 
 SHORTEST = 1 / 8
 """A last window with a smaller share of ``max_length`` is left out."""
 
 
-def tokenise_rows(rows: Rows, tokenizer: Any, max_length: int, alone: bool) -> Split:
+def tokenise_rows(rows: Rows, tokenizer: Any, max_length: int, kind: Kind) -> Split:
     """The rows as token ids.
 
-    Texts that are read ``alone`` are of N pairs all N first texts, then all second ones.
+    Texts that give vectors alone are of N pairs all N first texts, then all second ones.
     """
     texts = [(field,) for column in zip(*rows.texts, strict=True) for field in column]
-    split = _tokenised(texts if alone else rows.texts, tokenizer, max_length)
-    if alone:
+    split = _tokenised(texts if kind.vectors else rows.texts, tokenizer, max_length)
+    if kind.vectors:
         split.gold = rows.labels
+    elif kind.spans:
+        _place_answers(split, rows, tokenizer, max_length)
     else:
         split.labels, split.unlabelled = rows.labels, without_label(rows.labels, len(split))
     if rows.queries is not None:
@@ -42,6 +45,16 @@ def tokenise_rows(rows: Rows, tokenizer: Any, max_length: int, alone: bool) -> S
         for row, own in zip(some, found, strict=True):
             split.evidence[row] = own.covered(rows.evidence[row], len(rows.texts[row]) - 1)
     return split
+
+
+def _place_answers(split: Split, rows: Rows, tokenizer: Any, max_length: int) -> None:
+    """Gives a split the tokens of its answers, the first that is not cut off of each row."""
+    split.labels, split.places = np.full((len(split), 2), MISSING), []
+    split.answers = [tuple(text for _, text in answers) for answers in rows.labels]
+    for row, own in enumerate(places(rows.texts, tokenizer, max_length)):
+        split.places.append(np.where(own.fields[:, None] == 1, own.spans, SPECIAL))
+        tokens = (own.tokens_of(*answer, field=1) for answer in rows.labels[row])
+        split.labels[row] = next(filter(None, tokens), MISSING)
 
 
 def with_queries(split: Split) -> Split:

@@ -37,7 +37,7 @@ class Adapter(ABC):
     """The embedding, layers and classifier of a Hugging Face model.
 
     It calls the model's own submodules and copies no weights.  The model is one for sequence
-    classification, or gives states alone.
+    classification or question answering, or gives states alone.
     """
 
     def __init__(self, model: Any) -> None:

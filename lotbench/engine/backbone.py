@@ -14,6 +14,7 @@ from lotbench.engine.adapter import Layer
 from lotbench.engine.adapters import adapter_of
 from lotbench.engine.attention import attend, attend_and_receive
 from lotbench.engine.pooling import Pooling
+from lotbench.kinds.kind import SPANS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 class Backbone(nn.Module):
     """A Hugging Face encoder as embedding, layers and classifier, or pooling.
 
-    The model is for sequence classification, and its head makes logits; with a ``pooling``, which
-    makes a sentence vector, it gives states alone.
+    The model is for sequence classification, and its head makes logits; or for question answering,
+    and its head makes a start and an end logit of each token; with a ``pooling``, which makes a
+    sentence vector, it gives states alone.
     """
 
     def __init__(self, model: PreTrainedModel, pooling: Pooling | None = None) -> None:
@@ -33,20 +35,27 @@ class Backbone(nn.Module):
         self.layers: tuple[Layer, ...] = tuple(adapter.layers())
         self.embed, self.classify = adapter.embed, adapter.classify
         self.last_norm = adapter.last_norm
-        self.mean_head = pooling is None and adapter.mean_head
-        self.reads_all = pooling is not None or self.mean_head  # not [CLS] alone
+        self.spans = type(model).__name__.endswith("ForQuestionAnswering")
+        self.mean_head = pooling is None and adapter.mean_head and not self.spans
+        # Not [CLS] alone.
+        self.reads_all = pooling is not None or self.mean_head or self.spans
         self.input_modules = adapter.input_modules()
-        self.head_modules = [] if pooling else adapter.head_modules()
+        head: nn.Linear | None = getattr(model, "qa_outputs", None)
+        if head is None:  # ModernBERT reads spans with the modules of its classifier
+            self.head_modules = [] if pooling else adapter.head_modules()
+        else:
+            self.classify, self.head_modules = head, [head]
         self.config = model.config
         self.width, self.heads = adapter.width, adapter.heads
         self.ffn_weights = adapter.ffn_weights()
         self.vocabulary = adapter.vocabulary
-        self.n_labels: int = 0 if pooling else model.config.num_labels or 0
+        labels = SPANS if self.spans else model.config.num_labels or 0
+        self.n_labels: int = 0 if pooling else labels
 
     @property
     def outputs(self) -> int:
-        """Numbers that the model answers for a text: logits, or the width of its vector."""
-        return self.n_labels or self.width
+        """Numbers that the model answers for a text, or, of spans, for each of its tokens."""
+        return 2 if self.spans else self.n_labels or self.width
 
     @property
     def words(self) -> Tensor:

@@ -19,6 +19,7 @@ from lotbench.engine.loading import check_finite, load_backbone
 from lotbench.engine.modelfiles import in_file, one_line, read_object
 from lotbench.engine.pooling import Kind, write_pooling
 from lotbench.errors import InputError, near_misses
+from lotbench.kinds.kind import SPANS
 from lotbench.reducer import TokenReducer
 from lotbench.validation import report_at, validate
 
@@ -36,8 +37,8 @@ class ModelCard(BaseModel):
     method: str
     version: int
     """Of the method."""
-    n_labels: Annotated[int, Field(ge=0, le=100_000)]
-    """Classes; 1 for regression, 0 for sentence vectors."""
+    n_labels: Annotated[int, Field(ge=SPANS, le=100_000)]
+    """Classes; 1 for regression, 0 for sentence vectors, -1 for a start and end of each token."""
     max_length: Annotated[int, Field(ge=1, lt=2**31)]
     """Most tokens of a text."""
     protect: Annotated[int, Field(ge=0)] | None = Field(None, exclude_if=lambda own: own is None)
@@ -147,8 +148,10 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
         if backbone.pooling is not None:
             _fill(backbone.pooling, folder / POOLING)
         with torch.no_grad():
-            logits = encoder(Batch.from_ids([[0, 0]])).logits
-        if not logits.isfinite().all():
+            outputs = encoder(Batch.from_ids([[0, 0]]))
+        # Of spans the logits are -inf here, since there is no second text.
+        finite = outputs.hidden if backbone.spans else outputs.logits
+        if not finite.isfinite().all():
             raise ValueError("its logits are not finite")
     except InputError:
         raise

@@ -19,6 +19,7 @@ from lotbench.engine.config_of_backbone import (
 from lotbench.engine.modelfiles import INDEX, WEIGHTS, count_weights, read_object, weight_names
 from lotbench.engine.pooling import Kind, Pooling
 from lotbench.errors import InputError
+from lotbench.kinds.kind import SPANS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -41,6 +42,18 @@ def _described_weights(config: PretrainedConfig) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _auto(n_labels: int, config: PretrainedConfig) -> Any:
+    """The class of transformers for a model with so many labels, which its configuration gets."""
+    import transformers
+
+    if not n_labels:
+        return transformers.AutoModel
+    config.num_labels = 2 if n_labels == SPANS else n_labels
+    if n_labels == SPANS:
+        return transformers.AutoModelForQuestionAnswering
+    return transformers.AutoModelForSequenceClassification
+
+
 def load_backbone(
     name: str,
     n_labels: int,
@@ -51,13 +64,12 @@ def load_backbone(
 ) -> Backbone:
     """A pretrained backbone with a classification head or a pooling, in float32.
 
-    `locate` says what a ``name`` is.  ``n_labels`` counts classes, 1 for regression.  0 is for
-    sentence vectors: the backbone has no head, but the ``pooling``, by default that of its folder.
+    `locate` says what a ``name`` is.  ``n_labels`` counts classes, 1 for regression, or is `SPANS`.
+    0 is for sentence vectors: the backbone has no head, but the ``pooling``, by default that of its
+    folder.
     A head that does not fit is drawn anew from the ``seed``, or refused if the checkpoint has to be
     ``whole``, as a trained model.  Only the first ``layers`` are kept.
     """
-    from transformers import AutoModel, AutoModelForSequenceClassification
-
     config = read_config(name)
     _check_size(name, config)
     pooled = None if n_labels else Pooling(config.hidden_size, *pooling_of(name, pooling))
@@ -69,9 +81,7 @@ def load_backbone(
             )
         _cut(config, layers)
     new_head = not whole and config.num_labels != n_labels
-    if n_labels:
-        config.num_labels = n_labels
-    auto = AutoModelForSequenceClassification if n_labels else AutoModel
+    auto = _auto(n_labels, config)
     with reading(name, "its model"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if seed is None else seed)
         model, report = auto.from_pretrained(
@@ -100,16 +110,11 @@ def _cut(config: PretrainedConfig, layers: int) -> None:
 
 def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Backbone:
     """A backbone of the same size with random weights; its pretrained ones need not be there."""
-    from transformers import AutoModel, AutoModelForSequenceClassification
-
     config = read_config(name)
     _cut(config, layers or config.num_hidden_layers)
     with reading(name, "config.json"):
-        if not n_labels:
-            pooling = Pooling(config.hidden_size, "mean", normalise=True)
-            return Backbone(AutoModel.from_config(config), pooling)
-        config.num_labels = n_labels
-        return Backbone(AutoModelForSequenceClassification.from_config(config))
+        pooling = None if n_labels else Pooling(config.hidden_size, "mean", normalise=True)
+        return Backbone(_auto(n_labels, config).from_config(config), pooling)
 
 
 def check_finite(name: str, module: torch.nn.Module) -> None:

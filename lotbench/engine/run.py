@@ -25,7 +25,7 @@ from lotbench.engine.grouped import attend_in_groups
 from lotbench.engine.merging import Merging
 from lotbench.engine.positions import Places
 from lotbench.engine.traced import Traced
-from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum, select
+from lotbench.ragged import Ragged, pad, segment_mean, segment_sum, segment_weighted_sum, select
 from lotbench.reducer import (
     Decision,
     Drop,
@@ -110,6 +110,8 @@ class EncoderRun:
             return True
         if isinstance(decision, Drop):
             return decision.restore
+        if self.backbone.spans:
+            return True
         pooling = self.backbone.pooling
         return decision.keys is not None or (pooling is not None and pooling.kind == "mean")
 
@@ -287,7 +289,7 @@ class EncoderRun:
             tokens, behind = self.with_restored(tokens, behind)
         if self.restored or self.backbone.reads_all:
             tokens, behind = self.merging.spread(tokens, behind)
-        if not self.reducer.active_layers:
+        if not self.reducer.active_layers and not self.backbone.spans:
             # Without a layer the first token knows nothing of its text, so a summary stands there.
             at, layout = select(tokens.layout.is_first, tokens.layout)
             summary = self.reducer.summary(tokens)
@@ -299,12 +301,26 @@ class EncoderRun:
         if pooling is not None:
             logits = pooling(hidden, layout, behind)
             trace.mapped = behind is not None
+        elif self.backbone.spans:
+            logits, trace.read = self.span_logits(hidden, rows), layout.lengths
         elif self.backbone.mean_head:
             logits = self.backbone.classify(mean_of_computed(hidden, layout, behind))
         else:
             first = self.backbone.last_norm(self.first_states(last, layout))
             logits = self.backbone.classify(first)
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
+
+    def span_logits(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """Start and end logits (B, 2, L) of the tokens at ``rows`` (K,), with states (K, D).
+
+        L is the longest text.  They are -inf for padding, for tokens that are gone, and for those
+        which are not of a second text.
+        """
+        batch, logits = self.batch, self.backbone.classify(hidden)
+        answers = (batch.text_of_token > 0) & ~batch.is_separator
+        every = logits.new_full((batch.layout.total, 2), -torch.inf)
+        every = every.index_copy(0, rows, logits).masked_fill(~answers.unsqueeze(1), -torch.inf)
+        return pad(every, batch.layout, -torch.inf).transpose(1, 2)
 
     def with_restored(self, tokens: Tokens, behind: Tensor | None) -> tuple[Tokens, Tensor]:
         """The remaining and the restored tokens, and their ``behind``; see `finish`."""

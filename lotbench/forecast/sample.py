@@ -16,7 +16,7 @@ from lotbench.config.sections import FitConfig, TrainConfig
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import Stage
-from lotbench.trial.evaluate import flops_speedup
+from lotbench.trial.evaluate import flops_speedup, shape_of
 from lotbench.trial.progress import listening
 from lotbench.trial.training import device, train
 
@@ -64,7 +64,8 @@ def sample(encoder: ReducedEncoder, fit: FitConfig, batch: Split, scored: Split)
     if isinstance(fit, TrainConfig):
         changes["steps"] = "total"
     # In the place of what the teacher gives.
-    rng, shape = np.random.default_rng(0), (len(batch), encoder.backbone.outputs)
+    rng, backbone = np.random.default_rng(0), encoder.backbone
+    shape = shape_of(batch, backbone.outputs, backbone.spans)
     batch.dense = rng.standard_normal(shape, np.float32)
     batch.saliency = [rng.random(size, np.float32) for size in batch.lengths]
     ends: list[float] = []

@@ -14,6 +14,8 @@ from lotbench.scoring.metrics import MEANS, compute_metrics
 from lotbench.scoring.predictions import decode, encode
 
 Array = np.ndarray
+SPANS = -1
+"""The number of labels of a model with a start and an end logit for each token."""
 Labels = tuple[list[Array | None], Sequence[str | int]]
 """The labels of both splits, None where there are none, and the names of the classes."""
 
@@ -45,8 +47,12 @@ class Kind:
     """True if a task names it in ``kind``; a built-in task of such a kind has no other one."""
     classes: ClassVar[bool] = False
     """True if outputs are logits of classes."""
+    text: ClassVar[tuple[str, ...]] = ()
+    """The text columns if a task names none; without any, the usual ones of a table."""
     vectors: ClassVar[bool] = False
     """True if outputs are vectors of single texts, also of those of a pair, without a head."""
+    spans: ClassVar[bool] = False
+    """True if outputs are logits of tokens, (N, 2, L), and answers are spans of second texts."""
     by_row: ClassVar[bool] = True
     """True if a row is scored by itself, and a fine-tuned teacher can give the label it lacks."""
     least: ClassVar[float] = -np.inf
@@ -58,6 +64,14 @@ class Kind:
             why = "only a pair has a first text; name two columns in `text`, or remove it"
             yield "protect", why
 
+    def n_labels(self, names: Sequence[str | int]) -> int:
+        """Outputs of its models, of which ``names`` are the classes: 0 of vectors, or `SPANS`."""
+        return 0 if self.vectors else len(names) or 1
+
+    def labelled(self, frame: Any, where: str) -> Any:
+        """The frame of a split with its labels in one column."""
+        return frame
+
     def read_labels(
         self, both: Sequence[Rows], label: str, task: str, classes: Sequence[str] | None
     ) -> Labels:
@@ -65,6 +79,10 @@ class Kind:
         if self.vectors and len(both[0].texts[0]) == 1:
             return [None, None], ()  # only pairs have a score
         return of_both(lambda rows: float_labels(rows, label, self.least), both), ()
+
+    def notes(self, both: Sequence[Rows], names: Sequence[str | int]) -> dict[str, Any]:
+        """What the record of the data says of both splits."""
+        return {"classes": [*names]} if names else {}
 
     def metrics_for(self, rows: Rows) -> tuple[str, ...]:
         """The metrics that a split can be scored by."""
@@ -100,6 +118,10 @@ class Kind:
             gold = None if name in MEANS else self.gold(split)
             scores |= compute_metrics([name], values.get(name, values[metrics[0]]), gold)
         return SplitScores(scores, values)
+
+    def answered(self, split: Split, outputs: Array) -> list[int] | None:
+        """What a row stores beside the values, so that answers can be scored again."""
+        return None
 
     def unit(self, metric: str | None) -> str:
         """What the main score is a mean over, and bootstrap draws take."""

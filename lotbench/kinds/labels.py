@@ -58,7 +58,7 @@ def labels_of_model(rows: Rows, label: str, names: Sequence[str]) -> np.ndarray 
         """The number of the class that a label names, or `MISSING`; None if there is none."""
         if is_missing(value):
             return MISSING
-        place = _integer(value)
+        place = integer(value)
         for name in (value, place is not None and str(place), str(value).removeprefix("LABEL_")):
             if name in names:
                 return names.index(name)
@@ -103,7 +103,7 @@ def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
     if any(isinstance(value, str) and not NUMBER.fullmatch(value) for value in values):
         read, wanted, other = _class_name, "a class name, as other labels are", ""
     else:
-        read, wanted, other = _integer, "an integer", f", or set tasks.{task}.regression: true"
+        read, wanted, other = integer, "an integer", f", or set tasks.{task}.regression: true"
     fault = f"is not {wanted}; correct or remove the row{other}"
     check_each(values, lambda value: read(value) is not None, rows.where, label, fault)
     return [read(value) for value in values]
@@ -114,7 +114,7 @@ def _class_name(value: Any) -> str | None:
     return None if missing else value
 
 
-def _integer(value: Any) -> int | None:
+def integer(value: Any) -> int | None:
     """An integer of any size, never by way of a float; None for anything else."""
     if isinstance(value, str):
         match = INTEGER.fullmatch(value)

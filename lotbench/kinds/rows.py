@@ -18,7 +18,8 @@ class Rows:
     texts: list[tuple[str, ...]]
     """One or two fields each."""
     labels: Any
-    """An array (N,), as the file has them; None where nothing is learned from labels."""
+    """An array (N,), as the file has them; None where nothing is learned from labels.  Of spans the
+    answers of each row: tuples of starts and texts."""
     where: str
     """The origin, for messages."""
     queries: list[str] | None = None
@@ -45,7 +46,7 @@ class Split:
     token_type_ids: list[list[int]]
     labels: Any
     """An array (N,) of int64 classes, float32 values of a regression or relevance of a ranking;
-    None for an embedding."""
+    None for an embedding.  Of spans the first and last token, (N, 2), int64; -1 behind the cut."""
     text_seed: np.ndarray
     """A stable, non-negative hash of the texts, shape (N,), int64."""
     texts: list[tuple[str, ...]]
@@ -67,6 +68,11 @@ class Split:
     """The teacher's saliency of each text's tokens, N arrays, float32; a trial adds it."""
     evidence: list[np.ndarray] | None = None
     """True for the tokens of each text's evidence, N arrays, bool; None of a task without any."""
+    places: list[np.ndarray] | None = None
+    """Start and end of each token in the characters of the second text, -1 of other tokens, N
+    arrays (T, 2); of spans alone."""
+    answers: list[tuple[str, ...]] | None = None
+    """The right answers to each question; of spans alone."""
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -40,8 +40,9 @@ def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Te
     ``2 D^2 (2q + 2k) + 4 q k D + 2 f W``, with W weights in the matrices of the feed-forward, plus
     the method's own, and ``2 D^2`` once where the pooling maps tokens.
     """
-    total = head_flops(backbone) + trace.embedded.double() * input_flops(backbone)
-    if trace.decisions("before_embedding") or not reducer.active_layers:
+    total = trace.read * head_flops(backbone) + trace.embedded.double() * input_flops(backbone)
+    summarised = not reducer.active_layers and not backbone.spans
+    if trace.decisions("before_embedding") or summarised:
         total = total + reducer.overhead_flops(-1, trace.lengths.double())
     if trace.mapped and backbone.pooling:
         total = total + backbone.pooling.map_flops()
@@ -58,7 +59,8 @@ def dense_flops(lengths: Tensor, backbone: Backbone) -> Tensor:
     """FLOPs of the dense model on sequences of these lengths, shape (B,), float64."""
     n, d = lengths.double(), backbone.width
     per_layer = 8 * n * d * d + 4 * n * n * d + 2 * n * backbone.ffn_weights
-    return len(backbone.layers) * per_layer + n * input_flops(backbone) + head_flops(backbone)
+    head = head_flops(backbone) * (n if backbone.spans else 1)
+    return len(backbone.layers) * per_layer + n * input_flops(backbone) + head
 
 
 def input_flops(backbone: Backbone) -> float:
@@ -67,7 +69,10 @@ def input_flops(backbone: Backbone) -> float:
 
 
 def head_flops(backbone: Backbone) -> float:
-    """FLOPs after the last layer (pooler and classifier; sentence vectors need none), per text."""
+    """FLOPs after the last layer (pooler and classifier; sentence vectors need none).
+
+    Per text, or, of spans, per token.
+    """
     return _linear_flops(backbone.head_modules)
 
 

@@ -31,6 +31,8 @@ METRICS = {
     "cosine": "Cosine to dense",
     "agreement": "Agreement with dense's order",
     "same_class": "Same class as dense",
+    "token_f1": "F1 of the answers",
+    "exact_match": "Exact match",
 }
 # What is published as a fraction; all other metrics are in percent.
 FRACTIONS = {"pearson", "spearman", "matthews", "mrr", "ndcg", "cosine", "agreement"}
@@ -41,6 +43,8 @@ MEANINGS = {
     "cosine": "of a text's vector with dense's",
     "agreement": "Kendall's tau-b of the order of a group with dense's",
     "same_class": "share of texts that get the class which dense gives them",
+    "token_f1": "F1 of the words of an answer, without punctuation and articles, as in SQuAD",
+    "exact_match": "share of answers with the same words, as in SQuAD",
     "spearman": "rank correlation of the cosines of pairs with their scores",
 }
 

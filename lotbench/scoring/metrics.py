@@ -13,8 +13,11 @@ UNLABELLED = ("same_class",)
 REGRESSION = ("pearson", "spearman")
 EMBEDDING = ("mrr", "spearman", "overlap", "cosine")
 RANKING = ("ndcg", "mrr", "agreement")
-METRICS = tuple(dict.fromkeys(CLASSIFICATION + REGRESSION + EMBEDDING + RANKING + UNLABELLED))
-MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement", "same_class")
+SPAN = ("token_f1", "exact_match")
+METRICS = tuple(
+    dict.fromkeys(CLASSIFICATION + REGRESSION + EMBEDDING + RANKING + SPAN + UNLABELLED)
+)
+MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement", "same_class", *SPAN)
 """Means of one value per text, query or group, which need no labels."""
 
 
@@ -27,7 +30,7 @@ def classes_of(metric: str, classes: int) -> int | None:
 
     if metric in ("mrr", "overlap"):
         return DEPTH + 1
-    if metric in UNLABELLED:
+    if metric in (*UNLABELLED, "exact_match"):
         return 2
     return classes if metric in CLASSIFICATION else None
 

@@ -6,9 +6,13 @@ with a vector of zeros is 0.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from lotbench.scoring.scores import DEPTH
+
+T = TypeVar("T")
 
 BLOCK = 512
 """Rows of a matrix of similarities at a time: 40 MB with 10,000 texts."""
@@ -105,7 +109,7 @@ def tau_b(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum() / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def known(values: np.ndarray | None) -> np.ndarray:
+def known(values: T | None) -> T:
     """Values that a split of this kind of task has."""
     assert values is not None, "a split of another kind of task"
     return values

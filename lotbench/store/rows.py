@@ -132,6 +132,16 @@ class Data(Record):
     """Groups of a ranking's training file without two different rows, or without a relevant one."""
     validation_groups_left_out: Count | None = None
     """The same of the validation file."""
+    train_answers_left_out: Count | None = None
+    """Rows of the training file whose answer does not stand at its start; absent but for spans."""
+    validation_answers_left_out: Count | None = None
+    """The same of the validation file."""
+    train_answers_cut: Count | None = None
+    """Training rows without their answer after the cut, which are left out."""
+    selection_answers_cut: Count | None = None
+    """The same of the selection split, where they count as wrong."""
+    validation_answers_cut: Count | None = None
+    """The same of the validation split, where they count as wrong."""
     validation_with_evidence: Count | None = None
     """Validation texts with evidence before the cut; absent of a task without evidence."""
 
@@ -202,6 +212,9 @@ class Evaluation(Record):
     """Prediction for each text of the split, in order; see `lotbench.scoring.predictions`.
 
     Of a metric that is a mean, what it is the mean of: the value of each text, query or group."""
+    spans: list[int] | None = None
+    """Start and end of each predicted answer in the characters of the second text, one after the
+    other, -1 without an answer; absent but for spans."""
     answers: dict[str, str | list[Number]] | None = None
     """The same for other metrics, by metric; null if all are made of ``predictions``."""
 

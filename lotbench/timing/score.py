@@ -134,11 +134,15 @@ class Scorer:
 
 
 def _outputs(model: Model, split: Split) -> np.ndarray:
-    """Logits (N, C) or vectors (N, D), in batches of `BATCH_SIZE` from short to long."""
+    """Outputs of every row, in batches of `BATCH_SIZE` from short to long; see `shape_of`."""
     rows = batches(split, BATCH_SIZE, seed=None)
     with torch.inference_mode():
         calls = model.calls([[example_of(split, row) for row in batch] for batch in rows])
         parts = [torch.as_tensor(call()).float().cpu().numpy() for call in calls]
+    # Of spans, texts that are shorter than the longest are padded.
+    missing = [max(part.shape[-1] for part in parts) - part.shape[-1] for part in parts]
+    sides = [[(0, 0)] * (part.ndim - 1) + [(0, n)] for part, n in zip(parts, missing, strict=True)]
+    parts = [np.pad(*own, constant_values=-np.inf) for own in zip(parts, sides, strict=True)]
     outputs = np.concatenate(parts)[np.argsort(np.concatenate(rows))]
     check_finite(outputs, "its")
     return outputs

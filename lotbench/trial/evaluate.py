@@ -55,6 +55,7 @@ def evaluate(
     }
     predicted = stored.pop(task.metrics[0])
     optional: dict[str, Any] = {"target": target, "answers": stored or None}
+    optional["spans"] = task.kind.answered(texts, outputs)
     optional["evidence_kept"] = fmean(counts.evidence) if counts.evidence else None
     optional = {key: value for key, value in optional.items() if value is not None}
     name = encoder.reducer.budget_name
@@ -88,14 +89,16 @@ class _Counts:
 
     @torch.inference_mode()
     def outputs(self, split: Split) -> np.ndarray:
-        """Logits (N, C) or vectors (N, D) of a split in evaluation mode, float64."""
+        """Outputs of a split in evaluation mode, float64; see `shape_of`."""
         encoder, device = self.encoder.eval(), next(self.encoder.parameters()).device
-        found = np.zeros((len(split), encoder.backbone.outputs))
+        backbone = encoder.backbone
+        found = np.full(shape_of(split, backbone.outputs, backbone.spans), -np.inf)
         for rows in batches(split, BATCH_SIZE, seed=None):
             batch = collate(split, rows).to(device)
             batch.teacher_logits = None  # of the texts that it is scored on, a method has none
             outputs = encoder(batch)
-            found[rows] = outputs.logits.double().cpu().numpy()
+            logits = outputs.logits.double().cpu().numpy()
+            found[rows, ..., : logits.shape[-1]] = logits
             reduced = reduced_flops(outputs.trace, encoder.backbone, encoder.reducer)
             self.flops += float(reduced.sum())
             self.dense += float(dense_flops(batch.layout.lengths, encoder.backbone).sum())
@@ -114,6 +117,14 @@ class _Counts:
         return (self.totals[name] / self.tokens).tolist()
 
 
+def shape_of(split: Split, width: int, spans: bool) -> tuple[int, ...]:
+    """The shape of the outputs of N texts: logits (N, C), vectors (N, D), or, of spans, (N, 2, L).
+
+    L is the longest text.
+    """
+    return (len(split), width, int(split.lengths.max())) if spans else (len(split), width)
+
+
 def evidence_kept(trace: Trace, marks: Sequence[np.ndarray], n_layers: int) -> list[float]:
     """The share of the evidence that layers compute, of each text of a batch that has any.
 
@@ -128,9 +139,15 @@ def evidence_kept(trace: Trace, marks: Sequence[np.ndarray], n_layers: int) -> l
 
 
 def check_finite(outputs: np.ndarray | None, whose: str) -> None:
-    """Refuses outputs (N, C) of which one is not finite: no score of them means anything."""
-    if outputs is not None and not np.isfinite(outputs).all():
-        broken = int((~np.isfinite(outputs)).any(1).sum())
+    """Refuses outputs of which one is not finite: no score of them means anything.
+
+    Those of spans, (N, 2, L), are -inf for tokens that are no answer.
+    """
+    if outputs is None:
+        return
+    sound = np.isfinite(outputs) | ((outputs == -np.inf) & (outputs.ndim == 3))
+    if not sound.all():
+        broken = int((~sound).reshape(len(outputs), -1).any(1).sum())
         raise FloatingPointError(
             f"{whose} outputs are not finite for {broken} of {len(outputs)} texts"
         )

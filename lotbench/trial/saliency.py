@@ -36,6 +36,7 @@ def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     h_l are the inputs of the layers, y the gold label (the only logit for regression).  Of a
     sentence vector it is ``d (v . u)``, with v before it is normalised and u the direction of the
     text's own dense vector.  The cosine of both is at its largest, so its own gradient is zero.
+    Of spans it is the sum of the log-probabilities of the likeliest start and the likeliest end.
     """
 
     def compute(batch: Batch) -> Tensor:
@@ -49,11 +50,13 @@ def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
 
 
 def _answer(teacher: ReducedEncoder, outputs: Outputs, labels: Tensor) -> Tensor:
-    """What saliency explains, summed over the texts: a logit, or a vector along its own."""
+    """What saliency explains, summed over the texts: a logit, a span, or a vector along its own."""
     pooling = teacher.backbone.pooling
     if pooling is not None:
         vectors = pooling.pool(outputs.hidden, outputs.layout, outputs.behind)
         return (vectors * F.normalize(labels, dim=1)).sum()
+    if teacher.backbone.spans:
+        return outputs.logits.float().log_softmax(-1).amax(-1).sum()
     labels = labels.long() * 0 if labels.is_floating_point() else labels
     return outputs.logits.gather(1, labels[:, None]).sum()
 

@@ -21,7 +21,7 @@ def task_of(config: TrialConfig, tokenizer: Any) -> Task:
 def _classes(config: TrialConfig) -> list[str] | None:
     """The classes of a fine-tuned teacher that is given, none of a regression; else None."""
     model, kind = config.teacher.model, kind_of(config.task, config.data)
-    if model is None or kind.vectors:
+    if model is None or kind.vectors or kind.spans:
         return None
     classes = model_classes(model)
     if (len(classes) > 1) != kind.classes:

@@ -34,7 +34,7 @@ from lotbench.store import bucket
 from lotbench.store.files import read_json
 from lotbench.store.rows import Teacher, Training
 from lotbench.trial.cache import cache_folder, hashed, once, stored_array
-from lotbench.trial.evaluate import BATCH_SIZE, SPLITS, check_finite
+from lotbench.trial.evaluate import BATCH_SIZE, SPLITS, check_finite, shape_of
 from lotbench.trial.saliency import SALIENCY, in_batches, kind_in
 from lotbench.trial.training import device, train
 
@@ -114,7 +114,8 @@ class Artefacts:
         """The train split, with the teacher's logits and the saliency that a method ``needs``."""
         split, kind = self.task.train, kind_in(needs)
         if "teacher_logits" in needs and split.dense is None:
-            shape = (len(split), self.task.n_labels)
+            spans = self.task.kind.spans
+            shape = shape_of(split, 2 if spans else self.task.n_labels, spans)
             split = replace(split, dense=self._array("logits", split, teacher_outputs, shape))
         if kind is None:
             return split
@@ -201,12 +202,13 @@ class _Dense(TokenReducer):
 
 
 def teacher_outputs(teacher: ReducedEncoder, split: Split) -> np.ndarray:
-    """Logits (N, C) or vectors (N, D) of every row, float32."""
-    out = np.zeros((len(split), teacher.backbone.outputs), dtype=np.float32)
-    device = next(teacher.parameters()).device
+    """Outputs of every row, float32; see `shape_of`."""
+    shape = shape_of(split, teacher.backbone.outputs, teacher.backbone.spans)
+    out, device = np.full(shape, -np.inf, np.float32), next(teacher.parameters()).device
     with torch.inference_mode():
         for rows in in_batches("teacher answers", split):
-            out[rows] = teacher.eval()(collate(split, rows).to(device)).logits.cpu().numpy()
+            logits = teacher.eval()(collate(split, rows).to(device)).logits.cpu().numpy()
+            out[rows, ..., : logits.shape[-1]] = logits
     check_finite(out, "the teacher's")
     return out
 

@@ -25,7 +25,10 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
 @pytest.mark.parametrize(
     ("task", "fault"),
     [
-        ("rte: {kind: vectors}", "rte.kind: Input should be 'embedding' or 'ranking' (given: "),
+        (
+            "rte: {kind: vectors}",
+            "rte.kind: Input should be 'embedding', 'ranking' or ",
+        ),
         (
             "a: {source: csv}",
             "a.source: 'csv' is neither a built-in task, a folder here nor a hub ",
@@ -63,6 +66,8 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
             "mine.query: it must be another column than `text`",
         ),
         (f"{MINE}kind: embedding, text: a, label: y}}", "mine.label: only pairs have a score; "),
+        (f"{MINE}kind: span, text: a}}", "mine.text: a span needs two columns, the question first"),
+        (f"{MINE}kind: span, label: a}}", "mine.label: the columns `answer` and `start`, or `ans"),
         (f"{MINE}protect: first}}", "mine.protect: only a pair has a first text; name two colum"),
         (f"{MINE}pooling: cls}}", "mine.pooling: only an embedding has it, and mine is a classifi"),
         ("rte: {windows: true}", "rte.windows: only a single text is read on behind `max_len"),
@@ -131,8 +136,8 @@ def test_the_kind_of_a_task(tmp_path, task, kind):
 
 def test_a_task_may_name_the_kinds_that_labels_do_not_tell():
     annotation = str(TaskConfig.model_fields["kind"].annotation)
-    assert [name for name in KINDS if repr(name) in annotation] == ["embedding", "ranking"]
-    assert [kind.name for kind in KINDS.values() if kind.named] == ["embedding", "ranking"]
+    assert [name for name in KINDS if repr(name) in annotation] == ["embedding", "ranking", "span"]
+    assert [kind.name for kind in KINDS.values() if kind.named] == ["embedding", "ranking", "span"]
 
 
 def test_models_may_be_scored_on_longer_texts(tmp_path):

@@ -243,6 +243,10 @@ def test_every_metric_has_a_kind():
     own = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])  # all but the second
     found |= KINDS["classification"].score(("same_class",), classes, own).metrics
     assert found["same_class"] == 0.75
+    places, answers = [np.array([[0, 3]])] * 4, [("two",)] * 4
+    spans = split(texts=[("a", "two")] * 4, places=places, answers=answers, labels=np.zeros((4, 2)))
+    found |= KINDS["span"].score(("token_f1", "exact_match"), spans, np.zeros((4, 2, 1))).metrics
+    assert found["token_f1"] == found["exact_match"] == 1
     rest = {"accuracy", "f1", "matthews", "pearson"}
     assert found.keys() | rest == set(METRICS)
 
