@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lotbench.accelerate.texts import LEAST, TASK, split_size
+from lotbench.accelerate.texts import LEAST, LEAST_QUERIES, TASK, split_size
 from lotbench.config.document import Document
 from lotbench.config.load import check_task
 from lotbench.config.sections import TaskConfig
@@ -44,7 +44,7 @@ def classes_of(model: str) -> list[str]:
 
 
 def sweep_of(
-    model: str, classes: Sequence[str], source: str, batch: int, keys: dict[str, Any]
+    model: str, classes: Sequence[str], source: str, batch: int, keys: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The sweep of a model as a file would have it; ``classes`` are those of `classes_of`.
 
@@ -64,34 +64,48 @@ def sweep_of(
     check_task(SET, ("tasks", TASK), TASK, data)
     read = read_source(TASK, data, None, classes or None)
     rows, most = read.train, len(read.validation.texts)
-    if len(rows.texts) < LEAST - split_size(LEAST):
-        raise InputError(f"{rows.where}: {len(rows.texts)} texts are too few to train on")
+    # Limits of a ranking count its groups.
+    ranking, units = rows.groups is not None, rows.texts if rows.groups is None else rows.groups
+    size, least = (len({*units}), LEAST_QUERIES) if ranking else (len(units), LEAST)
+    if size < least - split_size(least):
+        what = "groups" if ranking else "texts"
+        raise InputError(f"{rows.where}: {size} {what} are too few to train on")
     if batch > most:
         raise InputError(f"--batch {batch}: only {most} texts are there to time it with")
     some = [rows.texts[at] for at in np.linspace(0, len(rows.texts) - 1, SAMPLE).astype(int)]
     mean = np.mean([len(ids) for ids in tokenise(some, tokenizer, task["max_length"])[0]])
     # A split in files of its own has a fifth of all texts, so this is a quarter of the others.
-    count = min(len(rows.texts), TRAINED + split_size(5 * TRAINED))
+    texts_each = len(rows.texts) / size
+    trained = round(TRAINED / texts_each)
+    count = min(size, trained + split_size(5 * trained))
     selected = split_size(round(1.25 * count))
     task["limit"] = {"train": count, "selection": selected, "validation": split_size(10**9)}
-    first = {"decision_every": layers, "router_learning_rate": 5e-3}
+    methods: dict[str, Any] = {
+        "static": {"keep_ratio": 0.25},
+        "first-k": {"k": max(4, round(float(mean) / 4))},
+        "bag": {},
+    }
+    if ranking:  # what a passage says depends on the query
+        match = {"router": "table", "guidance": "counted", "reads": "match", "balance": "chosen"}
+        methods = {"lot-fixed": match, "window": {}, **methods, "any-depth": {"depth": layers}}
+    else:
+        first = {"decision_every": layers, "router_learning_rate": 5e-3}
+        methods = {
+            "lot": [first, {**first, "router": "table"}],
+            **methods,
+            "truncated": {"layers": {"grid": sorted({layers // 3 or 1, 2 * layers // 3 or 1})}},
+        }
     return {
         "name": NAME,
         "teacher": {"model": model},
         "tasks": {TASK: task},
         "train": {
-            "epochs": max(1.0, round(PASSES / (count - selected), 2)),
+            "epochs": max(1.0, round(PASSES / texts_each / (count - selected), 2)),
             "learning_rate": 1e-4,
             "batch_size": 16,
         },
         "targets": [*TARGETS],
-        "methods": {
-            "lot": [first, {**first, "router": "table"}],
-            "static": {"keep_ratio": 0.25},
-            "first-k": {"k": max(4, round(float(mean) / 4))},
-            "truncated": {"layers": {"grid": sorted({layers // 3 or 1, 2 * layers // 3 or 1})}},
-            "bag": {},
-        },
+        "methods": methods,
         # Rounds for three processes, which the intervals need.
         "measure": {"batch_sizes": [batch], "threads": [1], "examples": 32, "rounds": 12},
     }

@@ -31,6 +31,7 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
 from lotbench.forecast.preview import forecast
 from lotbench.inspection import inspect
+from lotbench.kinds.ranking import RANKING
 from lotbench.measure.protocol import DENSE_NAME
 from lotbench.plan.plan import Plan, plan
 from lotbench.report.advice import facts, name, past
@@ -150,12 +151,15 @@ def _sweep(
     keys = Document("", {"tasks": {TASK: {}}}).override(of_task).data["tasks"][TASK]
     classes = classes_of(model)
     named = classes if len(classes) > 1 else []
-    frame, source = read_texts(texts, keys, named)  # what is at fault leaves no folder
+    # What is at fault leaves no folder.
+    frame, source, keys = read_texts(texts, keys, named, ranks=len(classes) == 1)
     _claim(output, {"model": fingerprint(model), "texts": digest_of(texts)})
     if not model.startswith("package:") and Path(model).expanduser().is_dir():
         model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
     if frame is not None:
-        source = divide(frame, keys.get("label", "label") if named else None, output / TEXTS)
+        label = keys.get("label", "label") if named else None
+        ranking = keys if keys.get("kind") == RANKING.name else None
+        source = divide(frame, label, output / TEXTS, ranking)
     content = sweep_of(model, classes, source, batch, keys)
     written = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
     return load_sweep(write_file(output / FILE, written), overrides)

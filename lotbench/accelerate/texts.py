@@ -12,17 +12,22 @@ import numpy as np
 
 from lotbench.config.tasks import BUILT_IN, HUB_ID
 from lotbench.data.sources import usual_text
-from lotbench.data.tables import SUFFIXES, read_table
+from lotbench.data.tables import SUFFIXES, read_table, to_rows
 from lotbench.errors import InputError
-from lotbench.kinds.labels import is_missing, labels_of_model
+from lotbench.kinds.labels import float_labels, is_missing, labels_of_model
+from lotbench.kinds.ranking import RANKING
 from lotbench.kinds.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TASK = "texts"
-LEAST = 200
-"""Fewer texts teach a model too little, and tell scores apart by many points only."""
+LEAST, LEAST_QUERIES = 200, 100
+"""Fewer texts teach a model too little, and tell scores apart by many points only.  A query has
+several."""
+QUERY, PASSAGE = ("query", "question"), ("passage", "paragraph", "document", "text")
+RELEVANCE = ("relevance", "label", "score")
+"""The usual columns of a ranking, the likelier names first."""
 SHARE, MOST = 0.2, 1000
 """Share of the texts that models are reported on, and as many that they are chosen by."""
 
@@ -43,9 +48,12 @@ def digest_of(texts: str) -> str:
 
 
 def read_texts(
-    texts: str, keys: Mapping[str, Any], classes: Sequence[str]
-) -> tuple[pd.DataFrame | None, str]:
+    texts: str, keys: Mapping[str, Any], classes: Sequence[str], ranks: bool = False
+) -> tuple[pd.DataFrame | None, str, Mapping[str, Any]]:
     """The table that the texts are, checked, and its file; else None and what tasks read.
+
+    The last value are the keys of the task, to which a table of queries and passages adds those of
+    a ranking if the model ``ranks``, that is, gives one score.
 
     ``texts`` names a table, a file ``.txt`` with one text per line, a folder, a built-in task or a
     hub dataset.  ``keys`` are those of the task that the user sets.  Labels must be among the
@@ -64,29 +72,74 @@ def read_texts(
     elif path.is_dir() and not any(path.glob("train.*")) and any(path.glob("*.txt")):
         frame = pd.DataFrame({"text": [_read(file) for file in sorted(path.glob("*.txt"))]})
     elif path.is_dir():
-        return None, str(path.resolve())
+        return None, str(path.resolve()), keys
     elif texts in BUILT_IN:
-        return None, texts
+        return None, texts, keys
     elif path.suffix in (*SUFFIXES, ".txt") or not re.fullmatch(HUB_ID, texts):
         raise InputError(f"{path}: no such file, and no built-in task or hub dataset")
     else:
-        return None, texts
+        return None, texts, keys
     frame = frame.reset_index(drop=True)  # parquet may have an index of its own
+    if ranks and (found := ranking_keys(frame, keys, str(path))):
+        return frame, str(path), found
     _check(frame, keys, str(path))
     label = keys.get("label", "label")
     if classes and label in frame:
         labels_of_model(Rows([], frame[label].to_numpy(), str(path)), label, classes)
-    return frame, str(path)
+    return frame, str(path), keys
 
 
-def divide(frame: pd.DataFrame, label: str | None, folder: Path) -> str:
+def ranking_keys(frame: pd.DataFrame, keys: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The keys of the ranking that a table is; empty if it has no queries.
+
+    Refuses what cannot be ranked, and too few queries.
+    """
+    usual = {
+        key: next((name for name in names if name in frame), None)
+        for key, names in (("query", QUERY), ("passage", PASSAGE), ("label", RELEVANCE))
+    }
+    text = keys.get("text", [usual["query"], usual["passage"]])
+    if keys.get("kind") != RANKING.name and ("text" in keys or usual["query"] is None):
+        return {}
+    if not isinstance(text, list) or len(text) != 2 or None in text:
+        known = ", ".join(map(str, frame))
+        raise InputError(
+            f"{where}: which columns are query and passage? --set 'tasks.{TASK}.text=[QUERY, "
+            f"PASSAGE]' --set tasks.{TASK}.kind=ranking (columns: {known})"
+        )
+    group = keys.get("group", "group" if "group" in frame else text[0])
+    label = keys.get("label", usual["label"])
+    columns = {"text": text, "query": [], "group": [group], "label": [label] if label else []}
+    rows = to_rows(frame, columns, where, TASK, filled=True)
+    if label is not None:
+        rows.labels = float_labels(rows, label, RANKING.least)
+    kept = RANKING.scorable(rows, np.arange(len(frame)))
+    if (count := len(np.unique(np.asarray(rows.groups)[kept]))) < LEAST_QUERIES:
+        named = f" that have a passage with a {label} above 0" if label else ""
+        raise InputError(
+            f"{where}: {count} queries{named} are too few; give {LEAST_QUERIES} or more"
+        )
+    found = {"kind": RANKING.name, "text": text, "group": group}
+    return {**keys, **found, **({"label": label} if label else {})}
+
+
+def divide(
+    frame: pd.DataFrame, label: str | None, folder: Path, ranking: Mapping[str, Any] | None = None
+) -> str:
     """Writes a training and a validation split into the folder, which becomes the ``source``.
 
-    Rows with a ``label`` come first in the validation split; None if no label is read.
+    Rows with a ``label`` come first in the validation split; None if no label is read.  Those of a
+    query, or of a group, are never in both; ``ranking`` has the keys that name these columns.
     """
     count = split_size(len(frame))
     rows = np.random.default_rng(0).permutation(len(frame))
-    if label in frame:
+    if ranking:
+        # A query may have several groups, so all groups go where the query of their first row goes.
+        query = frame.groupby(ranking["group"], sort=False)[ranking["text"][0]].transform("first")
+        queries = np.random.default_rng(0).permutation(query.unique())
+        held = query.isin(queries[: split_size(len(queries))]).to_numpy(bool)
+        count, rows = held.sum(), np.argsort(~held, kind="stable")
+    elif label in frame:
         missing = frame[label].map(is_missing).to_numpy(bool)
         rows = rows[np.argsort(missing[rows], kind="stable")]
         if missing.sum() > 0 and (~missing).sum() < 2 * count:

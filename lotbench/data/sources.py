@@ -57,7 +57,7 @@ def read_source(
         frames = _frames(name, data, data_root, task)
         # A label column that the configuration names must be in one of the splits.
         absent = data.label and not any(label in frame.columns for frame, _ in frames)
-        optional = classes is not None and kind.by_row and not absent
+        optional = classes is not None and not kind.vectors and not absent
         usual = task.text if task else kind.text or usual_text(frames[0][0], label, data.query)
         text = tuple(data.text or usual)
         appended = task.appended if task and text[0] == task.text[0] else None

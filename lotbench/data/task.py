@@ -65,7 +65,8 @@ def limited(source: Source, seed: int) -> list[Rows]:
     The seed selects the rows of a limited training split and of the selection split.  A limited
     validation split has the same rows for every seed, so that all seeds have the same test.
     Limits of a ranking count groups.  Rows behind ``limit.labelled`` lose their labels.  Of partly
-    labelled training rows the labelled ones are selected by, if validation has labels.
+    labelled training rows the labelled ones are selected by, if validation has labels.  A ranking
+    whose teacher is given is learned from that teacher's scores alone.
     """
     train, validation, limit = source.train, source.validation, source.data.limit
     kept = source.kind.scorable(train, _without_leaks(source))
@@ -90,6 +91,8 @@ def limited(source: Source, seed: int) -> list[Rows]:
     trained = train.at(_rows_of(train, kept, chosen[n_selection:]))
     selected = train.at(_rows_of(train, kept, chosen[:n_selection]))
     _limit_labels(source, trained, selected)
+    if source.taught and train.groups is not None:
+        trained.labels = None  # a teacher from elsewhere has a scale of its own
     units = _units(validation, reported)
     if limit.validation is not None and limit.validation < len(units):
         shuffled = np.random.default_rng(0).permutation(units)

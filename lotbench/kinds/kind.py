@@ -54,7 +54,7 @@ class Kind:
     spans: ClassVar[bool] = False
     """True if outputs are logits of tokens, (N, 2, L), and answers are spans of second texts."""
     by_row: ClassVar[bool] = True
-    """True if a row is scored by itself, and a fine-tuned teacher can give the label it lacks."""
+    """True if a row is scored by itself."""
     least: ClassVar[float] = -np.inf
     """The smallest label that is a number."""
 

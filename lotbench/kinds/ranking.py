@@ -1,6 +1,8 @@
 """Ranking: the relevance of documents for a query, 0 or more, learned by the squared distance.
 
-A row is a pair; the rows of a group have the same query and are scored together.
+A row is a pair; the rows of a group have the same query and are scored together.  Without labels
+dense takes their place: it gives what is learned, and the document that it puts first is the
+relevant one.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import numpy as np
 from lotbench.kinds.kind import Array, Kind
 from lotbench.kinds.rows import Rows, Split
 from lotbench.scoring.metrics import RANKING as METRICS
-from lotbench.scoring.values import known, of_groups
+from lotbench.scoring.metrics import UNLABELLED_RANKING
+from lotbench.scoring.values import best_of_groups, known, of_groups
 
 
 class Ranking(Kind):
@@ -30,19 +33,28 @@ class Ranking(Kind):
         if data.group is None:
             yield "group", "a ranking needs the column that says which rows have the same query"
 
+    def metrics_for(self, rows: Rows) -> tuple[str, ...]:
+        return UNLABELLED_RANKING if rows.labels is None else METRICS
+
     def scorable(self, rows: Rows, kept: Array) -> Array:
-        """The kept rows of groups that have two or more, one relevant: the others have no nDCG.
+        """The kept rows of groups that have two or more, one relevant (the others have no nDCG).
 
         A file has no groups of one row, but what is removed as a leak may leave some.
         """
         assert rows.groups is not None, "a ranking has groups"
         _, numbers, sizes = np.unique(rows.groups[kept], return_inverse=True, return_counts=True)
-        relevant = np.bincount(numbers, weights=rows.labels[kept] > 0)
-        return kept[((sizes > 1) & (relevant > 0))[numbers]]
+        sound = sizes > 1
+        if rows.labels is not None:
+            sound &= np.bincount(numbers, weights=rows.labels[kept] > 0) > 0
+        return kept[sound[numbers]]
 
     def values(self, metric: str, split: Split, outputs: Array, queries: Array | None) -> Array:
-        right = split.dense if metric == "agreement" else split.labels
-        return of_groups(metric, known(split.groups), outputs[:, 0], known(right))
+        groups, right = known(split.groups), split.labels
+        if metric == "agreement":
+            right = split.dense
+        elif split.unlabelled is not None:
+            right = best_of_groups(groups, known(split.dense)[:, 0])
+        return of_groups(metric, groups, outputs[:, 0], known(right))
 
     def unit(self, metric: str | None) -> str:
         return "groups"

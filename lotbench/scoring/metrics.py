@@ -13,6 +13,7 @@ UNLABELLED = ("same_class",)
 REGRESSION = ("pearson", "spearman")
 EMBEDDING = ("mrr", "spearman", "overlap", "cosine")
 RANKING = ("ndcg", "mrr", "agreement")
+UNLABELLED_RANKING = ("mrr", "agreement")
 SPAN = ("token_f1", "exact_match")
 METRICS = tuple(
     dict.fromkeys(CLASSIFICATION + REGRESSION + EMBEDDING + RANKING + SPAN + UNLABELLED)

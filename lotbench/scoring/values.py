@@ -35,6 +35,13 @@ def of_groups(metric: str, groups: np.ndarray, scores: np.ndarray, right: np.nda
     return values if metric == "mrr" else _rounded(values)
 
 
+def best_of_groups(groups: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """True for the rows with the highest score of their group, shape (N,), bool."""
+    best = np.full(groups.max() + 1, -np.inf)
+    np.maximum.at(best, groups, scores)
+    return scores == best[groups]
+
+
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The cosine of each row of ``a`` (N, D) with that of ``b``, rounded, shape (N,)."""
     return _rounded((_unit(a) * _unit(b)).sum(axis=1))

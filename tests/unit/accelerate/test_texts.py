@@ -20,7 +20,7 @@ def table(folder: Path, **columns: list) -> Path:
 
 def splits(texts: Path, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The training and the validation split that a table or text files are divided into."""
-    frame, _ = read_texts(str(texts), {}, CLASSES)
+    frame, _, _ = read_texts(str(texts), {}, CLASSES)
     folder = Path(divide(frame, "label", out))
     train, validation = (pd.read_parquet(folder / f"{s}.parquet") for s in ("train", "validation"))
     return train, validation
@@ -62,10 +62,76 @@ def test_plain_text_is_a_line_or_a_file_each(tmp_path, lines):
     assert {*train["text"]} | {*validation["text"]} == {*TEXTS}
 
 
+def pairs(folder: Path, queries: int = 100, **columns: list) -> Path:
+    """A table of two passages for each query; every tenth query stands in two groups."""
+    frame = pd.DataFrame(
+        {"question": [f"q {i // 2 % (queries * 9 // 10)}" for i in range(2 * queries)]}
+    )
+    frame["paragraph"] = [f"p {i}" for i in range(2 * queries)]
+    frame["group"] = [i // 2 for i in range(2 * queries)]
+    path = folder / "own.csv"
+    frame.assign(**columns).to_csv(path, index=False)
+    return path
+
+
+def test_pairs_of_a_cross_encoder_are_divided_by_query(tmp_path):
+    path = pairs(tmp_path, label=[0, 1] * 100)
+    frame, _, keys = read_texts(str(path), {}, [], ranks=True)
+    named = {"text": ["question", "paragraph"], "group": "group", "label": "label"}
+    assert frame is not None and keys == {"kind": "ranking", **named}
+    folder = Path(divide(frame, None, tmp_path / "out", keys))
+    both = [pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "validation")]
+    assert not {*both[0]["question"]} & {*both[1]["question"]}
+    assert sum(map(len, both)) == 200 and 36 <= len(both[1]) <= 72
+    # Without its columns a table has no queries, and without a label there is no relevance.
+    assert read_texts(str(table(tmp_path)), {}, [], ranks=True)[2] == {}
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys", "message"),
+    [
+        ({"queries": 99}, {}, "99 queries are too few; give 100 or more"),
+        (
+            {"label": [0] * 200},
+            {},
+            "0 queries that have a passage with a label above 0 are too few",
+        ),
+        (
+            {"label": [-1] * 200},
+            {},
+            "column 'label', row 1: '-1' is not a finite number of 0 or more",
+        ),
+        (
+            {"label": [""] * 200},
+            {},
+            "column 'label', row 1: '' is not a finite number of 0 or more",
+        ),
+        ({"group": range(200)}, {}, "column 'group', row 1: '0' is the group of this row alone"),
+        ({"paragraph": ["p", *[" "] * 199]}, {}, "column 'paragraph', row 2: ' ' is an empty text"),
+        (
+            {},
+            {"group": "session"},
+            "no column 'session'; set tasks.texts.group to one of: question",
+        ),
+        ({}, {"label": "stars"}, "no column 'stars'; set tasks.texts.label to one of: question"),
+        (
+            {},
+            {"kind": "ranking", "text": "paragraph"},
+            "which columns are query and passage? --set",
+        ),
+    ],
+)
+def test_rankings_that_are_refused(tmp_path, columns, keys, message):
+    path = pairs(tmp_path, **columns)
+    with pytest.raises(InputError) as caught:
+        read_texts(str(path), keys, [], ranks=True)
+    assert message in str(caught.value)
+
+
 def test_what_tasks_read_is_left_as_it_is(tmp_path):
     table(tmp_path)
     for texts in (str(tmp_path), "bbc_news", "owner/name"):
-        assert read_texts(texts, {}, CLASSES) == (None, texts)
+        assert read_texts(texts, {}, CLASSES) == (None, texts, {})
 
 
 LABELS = ["a", "b"] * (LEAST // 2)

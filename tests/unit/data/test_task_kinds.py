@@ -125,6 +125,26 @@ def test_a_ranking_has_relevance_and_groups(tmp_path, tokenizer):
     assert task.notes["train_groups_left_out"] == 0
 
 
+def test_a_given_teacher_scores_what_a_ranking_learns_from(tmp_path, tokenizer):
+    data = ranked(tmp_path)
+    assert load_task("mine", data, tokenizer, 0).train.unlabelled is None
+    task = load_task("mine", data, tokenizer, 0, classes=[])
+    # Relevance has another scale than its scores, so it judges alone.
+    assert task.train.unlabelled.all() and task.selection.labels is not None
+    assert task.metrics[0] == "ndcg" and task.asks_dense
+    for name in ("train", "validation"):
+        path = tmp_path / f"{name}.parquet"
+        pd.read_parquet(path).drop(columns="label").to_parquet(path)
+    task = load_task("mine", data, tokenizer, 0, classes=[])
+    split = task.validation
+    assert task.metrics == ("mrr", "agreement") and len(split) == 6 and split.unlabelled.all()
+    # By group: "h" has rows 0 and 2, "f" 1 and 3, "g" 4 and 5; dense puts the first of each first.
+    split.dense = np.array([[2.0], [3.0], [-1.0], [-2.0], [5.0], [4.0]], np.float32)
+    scores = task.kind.score(task.metrics, split, np.array([[0], [0], [1], [-1], [1], [0]]))
+    assert scores.values["mrr"].tolist() == [2, 1, 1]
+    assert scores.metrics["agreement"] == pytest.approx(1 / 3, abs=1e-4)
+
+
 def test_groups_stay_whole_and_limits_count_them(tmp_path, tokenizer):
     data = ranked(tmp_path)
     limits = {"train": 10, "selection": 4, "validation": 1}

@@ -19,7 +19,7 @@ from lotbench.scoring.values import cosines, first_relevant, found_at, ndcg, sha
 
 def split(**given: Any) -> Any:
     """A split with what is given."""
-    fields = ("labels", "dense", "gold", "groups", "queries")
+    fields = ("labels", "dense", "gold", "groups", "queries", "unlabelled")
     dense = given.get("dense")
     seeds = None if dense is None else np.arange(len(dense))
     return SimpleNamespace(**(dict.fromkeys(fields) | {"text_seed": seeds} | given))
