@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ SET = Document("--set")
 """Where a fault of the task comes from, since all else in it is written here."""
 SAMPLE = 500
 """Texts whose mean length is taken for that of all."""
+QUERIES = 8
+"""Queries whose calls are timed."""
 
 
 def classes_of(model: str) -> list[str]:
@@ -44,13 +47,18 @@ def classes_of(model: str) -> list[str]:
 
 
 def sweep_of(
-    model: str, classes: Sequence[str], source: str, batch: int, keys: Mapping[str, Any]
+    model: str,
+    classes: Sequence[str],
+    source: str,
+    call: tuple[int, bool],
+    keys: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The sweep of a model as a file would have it; ``classes`` are those of `classes_of`.
 
-    ``source`` is what tasks read, ``batch`` the texts per call.  ``keys`` of the task are those
-    that the user sets.
+    ``source`` is what tasks read.  A timed ``call`` has so many texts, those of one query if the
+    second value is True.  ``keys`` of the task are those that the user sets.
     """
+    batch, queries = call
     layers = read_config(model).num_hidden_layers
     tokenizer = load_tokenizer(model)
     task: dict[str, Any] = {"source": source, "max_length": length_of(model)}
@@ -70,6 +78,10 @@ def sweep_of(
     if size < least - split_size(least):
         what = "groups" if ranking else "texts"
         raise InputError(f"{rows.where}: {size} {what} are too few to train on")
+    if queries and not ranking:
+        raise InputError(f"--passages: {rows.where} is no ranking; give --batch")
+    if queries and batch > (most := max(Counter(read.validation.groups).values())):
+        raise InputError(f"--passages {batch}: no query has more than {most} to time it with")
     if batch > most:
         raise InputError(f"--batch {batch}: only {most} texts are there to time it with")
     some = [rows.texts[at] for at in np.linspace(0, len(rows.texts) - 1, SAMPLE).astype(int)]
@@ -107,5 +119,11 @@ def sweep_of(
         "targets": [*TARGETS],
         "methods": methods,
         # Rounds for three processes, which the intervals need.
-        "measure": {"batch_sizes": [batch], "threads": [1], "examples": 32, "rounds": 12},
+        "measure": {
+            "batch_sizes": [batch],
+            "threads": [1],
+            "examples": QUERIES * batch if queries else 32,
+            "rounds": 12,
+            **({"queries": True} if queries else {}),
+        },
     }

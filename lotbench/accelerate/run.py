@@ -78,6 +78,7 @@ def accelerate(
     limits: Limits,
     output: Path,
     overrides: Sequence[str] = (),
+    queries: bool = False,
     or_dense: bool = False,
     show: Show = nullcontext,
     steps: Callable[[], AbstractContextManager[Listener | None]] = nullcontext,
@@ -86,11 +87,12 @@ def accelerate(
 
     For ``model`` and ``texts`` see `sweep_of` and `read_texts`.  ``output`` is a new folder, or
     that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of the sweep.
+    With ``queries`` a timed call has the passages of one query, ``limits.batch`` of them.
     With ``or_dense`` the dense model is exported in its fastest backend if nothing is faster
     within the drop.  ``show`` shows the trials while they run, ``steps`` what is done before.
     """
     need("onnx", "onnxscript", "onnxruntime")
-    sweep, document = _sweep(model, texts, limits.batch, output, overrides)
+    sweep, document = _sweep(model, texts, (limits.batch, queries), output, overrides)
     planned = plan(sweep.model_copy(update={"measure": None}), document, output)
     with steps() as listener, listening(listener):
         _announce(planned)
@@ -144,7 +146,7 @@ def _announce(planned: Plan) -> None:
 
 
 def _sweep(
-    model: str, texts: str, batch: int, output: Path, overrides: Sequence[str]
+    model: str, texts: str, call: tuple[int, bool], output: Path, overrides: Sequence[str]
 ) -> tuple[SweepConfig, Document]:
     """The sweep, written into the output folder, with the overrides."""
     of_task = [text for text in overrides if text.strip().startswith(f"tasks.{TASK}.")]
@@ -160,7 +162,7 @@ def _sweep(
         label = keys.get("label", "label") if named else None
         ranking = keys if keys.get("kind") == RANKING.name else None
         source = divide(frame, label, output / TEXTS, ranking)
-    content = sweep_of(model, classes, source, batch, keys)
+    content = sweep_of(model, classes, source, call, keys)
     written = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
     return load_sweep(write_file(output / FILE, written), overrides)
 

@@ -240,6 +240,10 @@ def accelerate(
         float, typer.Option("--max-drop", min=0, help="Largest drop of the score in points.")
     ],
     batch: Annotated[int, typer.Option(min=1, help="Texts per call (batch size).")] = 1,
+    passages: Annotated[
+        int | None,
+        typer.Option(min=2, help="Of a reranker: a call is one query with so many passages."),
+    ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder of the faster model, the page and all that led to it.")
     ] = Path("accelerated"),
@@ -265,11 +269,14 @@ def accelerate(
     from lotbench.report.layout import labelled
     from lotbench.report.recommend import Limits
 
-    limits = Limits(drop, None, batch, threads=1, device="cpu", exported=True)
+    if passages and batch > 1:
+        raise InputError("--batch: a call has the --passages of one query; give one of the two")
+    limits = Limits(drop, None, passages or batch, threads=1, device="cpu", exported=True)
     again = f"all that is done is kept in {output}; run the same command again to go on"
     with kept(again):
         shown = live_table, progress_bar
-        found = accelerate(model, texts, limits, output, overrides or [], or_dense, *shown)
+        queries = passages is not None
+        found = accelerate(model, texts, limits, output, overrides or [], queries, or_dense, *shown)
     if not found.faster:
         typer.echo(f"Nothing is faster within a drop of {drop:g}; the nearest:")
     typer.echo("\n".join(labelled(found.lines)))

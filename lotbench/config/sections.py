@@ -226,7 +226,8 @@ class MeasureConfig(Section):
     """The settings of the timing passes; every combination is measured.
 
     ``targets`` are those of the trials' targets that are timed; by default all are.  The default
-    ``backends`` are those of `lotbench.backends.chosen`.
+    ``backends`` are those of `lotbench.backends.chosen`.  With ``queries`` a call of a ranking has
+    passages of one query, as many as the batch size; else texts of about the same length.
     """
 
     batch_sizes: Annotated[list[Positive], SOME, DISTINCT] = Field(default=[1, 32])
@@ -235,6 +236,7 @@ class MeasureConfig(Section):
     backends: Backends | None = None
     targets: Targets | None = None
     examples: int = Field(default=64, ge=1, le=1_000_000)
+    queries: bool = False
     rounds: int = Field(default=12, ge=1, le=100_000)
     min_seconds: float = Field(default=1.0, ge=0, le=3600)
 

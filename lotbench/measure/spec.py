@@ -104,6 +104,7 @@ class PassSpec:
     entries: Sequence[Entry]
     """Their names must differ within a backend."""
     examples: Sequence[Example]
+    """In order; a call has the next ones."""
     picked: Picked
     """How the examples were picked."""
     tokenizer: str

@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, spec: PassSpec) -> None:
         self.spec = spec
         self.device = occupy(spec.setting)
-        self.examples = sorted(spec.examples, key=lambda example: len(example.input_ids))
+        self.examples = spec.examples
         self.read = tokenising(load_tokenizer(spec.tokenizer), spec.max_length)
         if self.read(self.examples) != as_given(self.examples):
             raise InputError(f"{spec.tokenizer}: its tokens are not those that were scored")

@@ -204,6 +204,8 @@ class Picked(Record):
     """Number of texts requested."""
     run: Count
     """Number of texts of neighbouring length in one run."""
+    queries: bool = False
+    """True if a run has passages of one query, of any length."""
 
 
 class TimingSetting(Record):
@@ -253,7 +255,7 @@ def conditions(
     on them, the backends.
     """
     libraries = versions.get("torch"), versions.get("transformers")
-    texts = picked and (picked.examples, picked.run)
+    texts = picked and (picked.examples, picked.run, picked.queries)
     return setting, libraries, texts, rules, (*names,), backends.runtimes(names, versions)
 
 

@@ -141,6 +141,9 @@ def prepare(
     The models are exported to the folder.
     """
     task, max_length, dense_folder, dense_model = _open(store, selection)
+    picked = selection.picked
+    by = of_queries if picked.queries else pick
+    examples = by(task.validation, picked.examples, picked.run)
     rows = {str(own.resolve()): each for each in selection.trials if (own := store.model(each))}
     prepared = Preparation(Scorer(task, rows, selection.device, plugins), folder, plugins)
     models = [
@@ -165,8 +168,8 @@ def prepare(
             setting=setting,
             dense=[each for each in dense if each.backend in able],
             entries=[reduced[each.key] for each in entries if each.key in reduced],
-            examples=pick(task.validation, selection.picked.examples, selection.picked.run),
-            picked=selection.picked,
+            examples=examples,
+            picked=picked,
             tokenizer=dense_folder,
             max_length=max_length,
             batch_sizes=selection.batch_sizes,
@@ -217,3 +220,27 @@ def pick(split: Split, count: int, run: int) -> list[Example]:
     centres = (np.arange(runs) + 0.5) / runs * len(order)
     starts = np.floor(centres - run / 2).astype(int)
     return [example_of(split, row) for start in starts for row in order[start : start + run]]
+
+
+def of_queries(split: Split, count: int, run: int) -> list[Example]:
+    """About ``count`` examples of a ranking: runs of ``run`` passages of one query each.
+
+    The queries are at even quantiles of the tokens of their passages.  Within a run the shortest
+    passage is first.
+
+    Raises:
+        InputError: if no query has ``run`` passages.
+    """
+    if split.groups is None:
+        raise InputError("measure.queries: only a ranking has queries; remove it")
+    _, numbers, sizes = np.unique(split.groups, return_inverse=True, return_counts=True)
+    if run > sizes.max():
+        raise InputError(
+            f"measure.batch_sizes: no query has {run} passages; the most is {sizes.max()}"
+        )
+    rows = [np.flatnonzero(numbers == query)[:run] for query in np.flatnonzero(sizes >= run)]
+    rows = [own[np.argsort(split.lengths[own], kind="stable")] for own in rows]
+    rows.sort(key=lambda own: split.lengths[own].sum())
+    runs = min(math.ceil(count / run), len(rows))
+    chosen = np.floor((np.arange(runs) + 0.5) / runs * len(rows)).astype(int)
+    return [example_of(split, row) for at in chosen for row in rows[at]]

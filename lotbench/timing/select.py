@@ -81,7 +81,7 @@ def select(
             "--results and another folder"
         )
     known = [] if again else store.newest_passes()
-    picked = Picked(examples=config.examples, run=max(config.batch_sizes))
+    picked = Picked(examples=config.examples, run=max(config.batch_sizes), queries=config.queries)
     found = []
     for own in _with_one_dense_model(trials):
         task, sizes = own[0].task, _batch_sizes(config, own[0])

@@ -25,7 +25,7 @@ from lotbench.store.passes import TimingPass
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 from lotbench.timing import prepare, run, select
-from lotbench.timing.prepare import pick
+from lotbench.timing.prepare import of_queries, pick
 from lotbench.timing.run import time_models
 
 
@@ -51,9 +51,7 @@ def test_two_runs_are_at_the_quarters_of_the_split():
 
 @pytest.mark.parametrize("size", [1, 2, 5, 10])
 def test_batches_of_a_size_that_divides_the_run_hold_neighbours_alone(size):
-    # As the worker makes them: sorted by length, then cut.
-    examples = sorted(pick(HUNDRED, 30, 10), key=lambda example: len(example.input_ids))
-    for batch in chunks(examples, size):
+    for batch in chunks(pick(HUNDRED, 30, 10), size):  # as the worker cuts them
         found = lengths(batch)
         assert found == list(range(found[0], found[0] + size))
 
@@ -77,6 +75,18 @@ def test_a_batch_is_whole_however_few_examples_are_asked_for():
     # The 8 neighbours around the median.
     assert lengths(pick(HUNDRED, 4, 8)) == [*range(47, 55)]
     assert lengths(pick(split([5, 3, 9]), 64, 32)) == [3, 5, 9]
+
+
+def test_a_call_of_a_ranking_has_passages_of_one_query():
+    ranked = split([9, 5, 7, 2, 30, 3, 20, 8, 1])
+    ranked.groups = np.array([0, 1, 0, 1, 2, 3, 2, 0, 1])
+    # Query 3 has one passage. Of two runs of three queries, the least and the most tokens.
+    assert lengths(of_queries(ranked, 4, 2)) == [2, 5, 20, 30]
+    assert lengths(of_queries(ranked, 1, 3)) == [7, 8, 9]
+    with pytest.raises(InputError, match="no query has 4 passages; the most is 3"):
+        of_queries(ranked, 4, 4)
+    with pytest.raises(InputError, match="only a ranking has queries"):
+        of_queries(HUNDRED, 4, 4)
 
 
 def test_an_example_keeps_its_text_seed():
