@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,25 @@ SET = Document("--set")
 """Where a fault of the task comes from, since all else in it is written here."""
 SAMPLE = 500
 """Texts whose mean length is taken for that of all."""
+EPOCHS, SEEDS = 4, 3
+"""Most passes over the texts, and most seeds."""
 QUERIES = 8
 """Queries whose calls are timed."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a timed call has, and how much is tried."""
+
+    batch: int
+    """Texts of a call."""
+    queries: bool = False
+    """True if they are passages of one query."""
+    hours: float | None = None
+    """What the user has; None for sizes that depend on nothing but the texts."""
+    effort: float = 1.0
+    """Training in multiples of that without ``hours``: of texts, of passes over them if there are
+    no more texts, then of seeds."""
 
 
 def classes_of(model: str) -> list[str]:
@@ -50,15 +68,14 @@ def sweep_of(
     model: str,
     classes: Sequence[str],
     source: str,
-    call: tuple[int, bool],
+    extent: Extent,
     keys: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The sweep of a model as a file would have it; ``classes`` are those of `classes_of`.
 
-    ``source`` is what tasks read.  A timed ``call`` has so many texts, those of one query if the
-    second value is True.  ``keys`` of the task are those that the user sets.
+    ``source`` is what tasks read.  ``keys`` of the task are those that the user sets.
     """
-    batch, queries = call
+    batch, queries = extent.batch, extent.queries
     layers = read_config(model).num_hidden_layers
     tokenizer = load_tokenizer(model)
     task: dict[str, Any] = {"source": source, "max_length": length_of(model)}
@@ -88,7 +105,7 @@ def sweep_of(
     mean = np.mean([len(ids) for ids in tokenise(some, tokenizer, task["max_length"])[0]])
     # A split in files of its own has a fifth of all texts, so this is a quarter of the others.
     texts_each = len(rows.texts) / size
-    trained = round(TRAINED / texts_each)
+    trained = max(least, round(TRAINED * extent.effort / texts_each))
     count = min(size, trained + split_size(5 * trained))
     selected = split_size(round(1.25 * count))
     task["limit"] = {"train": count, "selection": selected, "validation": split_size(10**9)}
@@ -107,12 +124,16 @@ def sweep_of(
             **methods,
             "truncated": {"layers": {"grid": sorted({layers // 3 or 1, 2 * layers // 3 or 1})}},
         }
+    usual = PASSES / texts_each / (count - selected)
+    passes, most = usual * extent.effort, max(usual, EPOCHS)
     return {
         "name": NAME,
         "teacher": {"model": model},
         "tasks": {TASK: task},
+        # More passes learn the texts by heart; what is left goes to other seeds.
+        "seeds": [*range(min(SEEDS, max(1, int(passes / most))))],
         "train": {
-            "epochs": max(1.0, round(PASSES / texts_each / (count - selected), 2)),
+            "epochs": max(1.0, round(min(passes, most), 2)),
             "learning_rate": 1e-4,
             "batch_size": 16,
         },

@@ -10,13 +10,15 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
+from tempfile import TemporaryDirectory
 
 import yaml
 
-from lotbench.accelerate.recipe import NAME, classes_of, sweep_of
+from lotbench.accelerate.recipe import NAME, Extent, classes_of, sweep_of
 from lotbench.accelerate.texts import TASK, digest_of, divide, read_texts
 from lotbench.backends import EXPORTED, need
 from lotbench.cluster.sweep import run_sweep
@@ -29,7 +31,7 @@ from lotbench.deploy.measured import measured
 from lotbench.engine.config_of_backbone import fingerprint
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
-from lotbench.forecast.preview import forecast
+from lotbench.forecast.preview import forecast, seconds_of
 from lotbench.inspection import inspect
 from lotbench.kinds.ranking import RANKING
 from lotbench.measure.protocol import DENSE_NAME
@@ -55,6 +57,10 @@ log = logging.getLogger(__name__)
 MARK, FILE, TEXTS = "accelerate.json", "sweep.yaml", "texts"
 EXPORT, PAGE, TOKENS = "model", "report.html", "tokens"
 """Names in the output folder."""
+HOURS = "effort by hours"
+"""Key in the file that marks the folder."""
+TRAINING, LEAST_EFFORT, MOST_EFFORT = 0.6, 0.25, 100.0
+"""Share of the hours for training, before timing and export, and the bounds of what it is."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def accelerate(
     limits: Limits,
     output: Path,
     overrides: Sequence[str] = (),
-    queries: bool = False,
+    extent: Extent | None = None,
     or_dense: bool = False,
     show: Show = nullcontext,
     steps: Callable[[], AbstractContextManager[Listener | None]] = nullcontext,
@@ -87,14 +93,14 @@ def accelerate(
 
     For ``model`` and ``texts`` see `sweep_of` and `read_texts`.  ``output`` is a new folder, or
     that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of the sweep.
-    With ``queries`` a timed call has the passages of one query, ``limits.batch`` of them.
+    ``extent`` says how much is tried, and what a call of ``limits.batch`` texts is.
     With ``or_dense`` the dense model is exported in its fastest backend if nothing is faster
     within the drop.  ``show`` shows the trials while they run, ``steps`` what is done before.
     """
     need("onnx", "onnxscript", "onnxruntime")
-    sweep, document = _sweep(model, texts, (limits.batch, queries), output, overrides)
-    planned = plan(sweep.model_copy(update={"measure": None}), document, output)
+    extent = extent or Extent(limits.batch)
     with steps() as listener, listening(listener):
+        sweep, planned = _planned(model, texts, extent, output, overrides)
         _announce(planned)
     ran = run_sweep(planned, show=show)
     store = planned.store
@@ -145,8 +151,45 @@ def _announce(planned: Plan) -> None:
     log.info("%s; then they are timed, and the best is exported", words)
 
 
+def _planned(
+    model: str, texts: str, extent: Extent, output: Path, overrides: Sequence[str]
+) -> tuple[SweepConfig, Plan]:
+    """The sweep and its trials; with hours, as much of them as these have time for.
+
+    What a first call found to fit is kept, so that a second one goes on with the same trials.
+    """
+    make = partial(_sweep, model, texts, output=output, overrides=overrides)
+    sweep, document = make(extent)
+    if extent.hours is not None:
+        mark, known = output / MARK, str(extent.hours)
+        made_of = read_json(mark)
+        if known not in made_of.setdefault(HOURS, {}):
+            with TemporaryDirectory() as empty:  # where no trial is done
+                seconds = seconds_of(forecast(plan(sweep, document, Path(empty)))[0])
+            share = extent.hours * 3600 * TRAINING / max(seconds, 1.0)
+            made_of[HOURS][known] = round(min(max(share, LEAST_EFFORT), MOST_EFFORT), 2)
+            write_json(mark, made_of)
+        sweep, document = make(replace(extent, effort=made_of[HOURS][known]))
+        _say_extent(sweep, made_of[HOURS][known])
+    return sweep, plan(sweep.model_copy(update={"measure": None}), document, output)
+
+
+def _say_extent(sweep: SweepConfig, effort: float) -> None:
+    """Says what the hours are spent on, and what more of them would bring."""
+    count = next(iter(sweep.tasks.values())).limit.train
+    seeds = len(sweep.trained_seeds)
+    log.info(
+        "%g times the usual training: at most %s texts or queries for training and choice, "
+        "%g passes, %s",
+        *(effort, f"{count:,}", sweep.train.epochs, f"{seeds} seed{'s' * (seeds > 1)}"),
+    )
+    if effort == LEAST_EFFORT:
+        log.warning("these hours are too few; it takes longer")
+    log.info("not tried: other learning rates, budgets between the targets, other methods")
+
+
 def _sweep(
-    model: str, texts: str, call: tuple[int, bool], output: Path, overrides: Sequence[str]
+    model: str, texts: str, extent: Extent, output: Path, overrides: Sequence[str]
 ) -> tuple[SweepConfig, Document]:
     """The sweep, written into the output folder, with the overrides."""
     of_task = [text for text in overrides if text.strip().startswith(f"tasks.{TASK}.")]
@@ -162,7 +205,7 @@ def _sweep(
         label = keys.get("label", "label") if named else None
         ranking = keys if keys.get("kind") == RANKING.name else None
         source = divide(frame, label, output / TEXTS, ranking)
-    content = sweep_of(model, classes, source, call, keys)
+    content = sweep_of(model, classes, source, extent, keys)
     written = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
     return load_sweep(write_file(output / FILE, written), overrides)
 
@@ -171,13 +214,15 @@ def _claim(output: Path, made_of: dict[str, str]) -> None:
     """Refuses a folder that is of something else, before anything in it is touched."""
     mark = output / MARK
     foreign = output.is_dir() and any(output.iterdir()) and not mark.is_file()
-    if foreign or ((output / NAME).exists() and read_json(mark) != made_of):
+    old = read_json(mark) if mark.is_file() else {}
+    changed = any(old.get(key) != value for key, value in made_of.items())
+    if foreign or ((output / NAME).exists() and changed):
         raise InputError(
             f"{output}: neither empty nor of an earlier call with this model and these texts; give "
             "a new --output"
         )
     output.mkdir(parents=True, exist_ok=True)
-    write_json(mark, made_of)
+    write_json(mark, made_of if changed else old)
 
 
 def worth_timing(rows: Iterable[Trial], drop: float) -> list[float] | None:

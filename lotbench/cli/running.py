@@ -244,6 +244,10 @@ def accelerate(
         int | None,
         typer.Option(min=2, help="Of a reranker: a call is one query with so many passages."),
     ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=1000, help="Time for all of it; by default about half an hour."),
+    ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder of the faster model, the page and all that led to it.")
     ] = Path("accelerated"),
@@ -264,6 +268,7 @@ def accelerate(
 
     Exit code 1 if nothing is faster.
     """
+    from lotbench.accelerate.recipe import Extent
     from lotbench.accelerate.run import accelerate
     from lotbench.cli.progress_lines import live_table, progress_bar
     from lotbench.report.layout import labelled
@@ -275,8 +280,8 @@ def accelerate(
     again = f"all that is done is kept in {output}; run the same command again to go on"
     with kept(again):
         shown = live_table, progress_bar
-        queries = passages is not None
-        found = accelerate(model, texts, limits, output, overrides or [], queries, or_dense, *shown)
+        extent = Extent(limits.batch, passages is not None, hours)
+        found = accelerate(model, texts, limits, output, overrides or [], extent, or_dense, *shown)
     if not found.faster:
         typer.echo(f"Nothing is faster within a drop of {drop:g}; the nearest:")
     typer.echo("\n".join(labelled(found.lines)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -107,6 +107,12 @@ def preview(planned: Plan) -> list[str]:
     return [first, *shortened(others, room, "groups of trials"), *below]
 
 
+def seconds_of(lines: Iterable[Line]) -> float:
+    """About how long all trials take, after their teachers, in seconds."""
+    both = [[own for own in lines if (own.method == TEACHER) is first] for first in (True, False)]
+    return sum(spread([one for line in own for one in line.every], _workers()) for own in both)
+
+
 def forecast(planned: Plan) -> tuple[list[Line], str, str]:
     """A line for each group of trials and for the teachers of each task, and how long all takes.
 
@@ -115,9 +121,7 @@ def forecast(planned: Plan) -> tuple[list[Line], str, str]:
     data = read(planned)
     lines = estimates(planned, data)
     trials = [line for line in lines if line.method != TEACHER]
-    both = [line for line in lines if line.method == TEACHER], trials
-    seconds = [[one for line in own for one in line.every] for own in both]
-    whole = rough(sum(spread(own, _workers()) for own in seconds))
+    whole = rough(seconds_of(lines))
     count, side = sum(line.todo.total() for line in trials), f"{_workers()} side by side"
     trial = f"trial{'s' * (count != 1)}"
     words = f"{count} {trial} to do: about {whole} on this machine, {side}"

@@ -4,11 +4,16 @@ import random
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from commands import call
 
 import lotbench
+from lotbench.accelerate import run
+from lotbench.accelerate.recipe import Extent, sweep_of
+from lotbench.accelerate.texts import divide
 from lotbench.cluster.sweep import run_sweep
+from lotbench.errors import InputError
 
 WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
 # One method, one backend and one target: what is tested is the way through.
@@ -149,3 +154,44 @@ def test_a_wrong_key_of_the_task_is_named_whole(tmp_path, wide_backbone):
     change = "--set", "tasks.texts.max_len=3"
     message = "--set: tasks.texts.max_len: unknown key"
     refused(message, wide_backbone, small(tmp_path), "--output", tmp_path / "out", *change)
+
+
+@pytest.mark.parametrize(
+    ("effort", "passes", "seeds"), [(0.25, 3.33, 1), (1, 13.33, 1), (2.5, 13.33, 2), (50, 13.33, 3)]
+)
+def test_where_there_are_no_more_texts_hours_bring_passes_then_seeds(
+    tmp_path, wide_backbone, effort, passes, seeds
+):
+    # Of 300 texts 240 are trained on, 60 of them to choose by; PASSES / 180 = 13.33.
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(300)]})
+    source = divide(frame, None, tmp_path / "out")
+    found = sweep_of(str(wide_backbone), ["a", "b"], source, Extent(1, effort=effort), {})
+    assert found["tasks"]["texts"]["limit"]["train"] == 240
+    assert (found["train"]["epochs"], found["seeds"]) == (passes, [*range(seeds)])
+
+
+def test_a_second_call_goes_on_with_what_fitted_into_the_hours(
+    tmp_path, wide_backbone, texts, monkeypatch
+):
+    monkeypatch.setattr(run, "forecast", lambda planned: ([], "", ""))
+    seconds = iter([2160.0, 1.0])
+    monkeypatch.setattr(run, "seconds_of", lambda lines: next(seconds))
+    given = str(wide_backbone), str(texts)
+    first, again, longer = (
+        run._planned(*given, Extent(1, hours=hours), tmp_path / "out", [])[0].train.epochs
+        for hours in (0.5, 0.5, 1.0)
+    )
+    assert first == again < longer  # half of the usual passes: 1,080 seconds are for training
+
+
+def test_a_call_has_passages_of_one_query_if_a_query_has_so_many(tmp_path, wide_backbone):
+    rows = {"query": [f"q {i // 3}" for i in range(360)], "passage": [f"p {i}" for i in range(360)]}
+    keys = {"kind": "ranking", "text": ["query", "passage"], "group": "query"}
+    source = divide(pd.DataFrame(rows), None, tmp_path / "out", keys)
+    make = partial(sweep_of, str(wide_backbone), ["score"], source, keys=keys)
+    assert make(extent=Extent(3, queries=True))["measure"]["queries"]
+    with pytest.raises(InputError, match="--passages 4: no query has more than 3"):
+        make(extent=Extent(4, queries=True))
+    own = divide(pd.DataFrame({"text": rows["passage"]}), None, tmp_path / "own")
+    with pytest.raises(InputError, match="is no ranking; give --batch"):
+        sweep_of(str(wide_backbone), ["a", "b"], own, Extent(3, queries=True), {})
