@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
+from lotbench.accelerate.candidates import fewest
 from lotbench.accelerate.recipe import NAME, Extent, classes_of, sweep_of
 from lotbench.accelerate.texts import TASK, digest_of, divide, read_texts
 from lotbench.backends import EXPORTED, need
@@ -121,6 +122,7 @@ def accelerate(
     times = own.measured.contender.call_or_encoder.speedup_best
     faster = advice.choice is not None and times is not None and times.low > 1
     lines = {"model": name(own), **facts(own, advice, limits), "speed": _speed(times)}
+    lines |= _rival(own, limits.drop)
     if ran.failed:
         lines["failed"] = ", ".join(ran.failed)
     for folder in (EXPORT, TOKENS):  # of an earlier call, perhaps with another drop
@@ -251,6 +253,17 @@ def _speed(times: Interval | None) -> str:
         return "no dense model holds its score in a backend to compare with"
     value = with_interval(Estimate(times.median, times.low, times.high), TIMES)
     return f"{value} the fastest dense model of any backend, from text to answer"
+
+
+def _rival(own: Option, drop: float) -> dict[str, str]:
+    """What dense would do with fewer passages of each query, if the task is a ranking."""
+    config = stored_config(own.row.run.trial)
+    tokenizer = load_tokenizer(config.backbone)
+    task = task_of(config, tokenizer)
+    if task.kind is not RANKING:
+        return {}
+    Artefacts(config, task, tokenizer).answer()
+    return {"fewer passages": fewest(task, drop)}
 
 
 def _export(study: StoreView, own: Option, output: Path) -> tuple[Path, Path]:

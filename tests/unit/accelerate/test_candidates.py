@@ -1,0 +1,49 @@
+"""Dense on fewer passages of each query, worked by hand."""
+
+import numpy as np
+import pytest
+from splits import split_of
+
+from lotbench.accelerate.candidates import change, fewest, shared_words
+from lotbench.data.task import Task
+from lotbench.kinds.ranking import RANKING
+
+QUERIES = ["red fox", "blue sea"]
+PASSAGES = [
+    # The right passage shares no word, so it is the last of the first stage.
+    ["a red fox", "the red house", "some fox", "vulpes"],
+    ["the blue sea", "blue paint", "a house", "sand"],
+]
+DENSE = [[0, 1, 2, 3], [3, 2, 1, 0]]
+RIGHT = [[0, 0, 0, 1], [1, 0, 0, 0]]
+
+
+def task(queries: int) -> Task:
+    texts = [(QUERIES[q], text) for q in range(queries) for text in PASSAGES[q]]
+    own = split_of(
+        [[1, 2]] * len(texts),
+        np.ravel(RIGHT[:queries]).astype(np.float32),
+        texts=texts,
+        groups=np.arange(len(texts)) // 4,
+        dense=np.ravel(DENSE[:queries]).astype(np.float32)[:, None],
+    )
+    return Task("t", 1, RANKING, ("mrr",), own, own, own, "f")
+
+
+def test_rarer_shared_words_count_more():
+    found = shared_words(task(2).validation.texts)
+    # "red", "fox" and "blue" are in two of the eight passages, "sea" in one.
+    assert found[:4] == pytest.approx(np.log([16, 4, 4, 1]))
+    assert found[4:] == pytest.approx(np.log([32, 4, 1, 1]))
+
+
+def test_what_dense_does_not_read_stands_behind_in_the_order_of_the_first_stage():
+    both = task(2)
+    # Dense itself is right in both; without the last passage the first query has rank 4.
+    assert change(both, both.validation, 1.0).value == 0
+    assert change(both, both.validation, 0.75).value == pytest.approx(100 * (1.25 / 2 - 1))
+
+
+def test_the_fewest_passages_within_the_drop_are_named():
+    assert fewest(task(1), 1).startswith("none: dense on 3 of 4 passages")
+    assert fewest(task(2), 40).startswith("dense on 1 of 4 passages")
