@@ -1,18 +1,16 @@
 """The rival of a faster reranker: dense on fewer passages of each query.
 
-A first stage chooses them: the words that query and passage share, rarer words counting more.  What
-it leaves out stands behind the others, in its own order.
+A first stage chooses them.  What it leaves out stands behind the others, in its own order.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
+from lotbench.accelerate.first_stage import FirstStage
 from lotbench.data.task import Task
 from lotbench.kinds.rows import Split
 from lotbench.report.text import unit, with_interval
@@ -32,8 +30,8 @@ def fewest(task: Task, drop: float) -> str:
         if holds_drop(change(task, task.selection, count / passages).value, drop):
             own = with_interval(change(task, task.validation, count / passages))
             return (
-                f"dense on {count} of {passages} passages, those that share most words with the "
-                f"query: {own} {unit(task.metrics[0])}, {passages / count:.1f}x fewer passages"
+                f"dense on {count} of {passages} passages, the best by BM25: "
+                f"{own} {unit(task.metrics[0])}, {passages / count:.1f}x fewer passages"
             )
     return f"none: dense on {passages - 1} of {passages} passages loses more"
 
@@ -42,7 +40,7 @@ def change(task: Task, split: Split, share: float) -> Estimate:
     """The change of dense's score, in points, if it reads this share of each query's passages."""
     groups, dense = known(split.groups), known(split.dense)[:, 0]
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.lexsort((-shared_words(split.texts), numbers))
+    order = np.lexsort((-first_scores(split.texts), numbers))
     places = np.empty(len(order), np.int64)  # of each passage among those of its query
     places[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     read = places < np.ceil(share * sizes)[numbers]
@@ -53,13 +51,13 @@ def change(task: Task, split: Split, share: float) -> Estimate:
     return estimate(100 * (fewer - whole))
 
 
-def shared_words(texts: Sequence[tuple[str, ...]]) -> np.ndarray:
-    """The inverse document frequencies of the words that a pair shares, summed, shape (N,)."""
-    words = [tuple({*re.findall(r"\w+", text.lower())} for text in pair) for pair in texts]
-    counts = Counter(word for _, passage in words for word in passage)
-    return np.array(
-        [
-            sum(math.log(len(words) / counts[word]) for word in sorted(query & passage))
-            for query, passage in words
-        ]
-    )
+def first_scores(texts: Sequence[tuple[str, ...]]) -> np.ndarray:
+    """The first stage's score of each pair of query and passage, shape (N,)."""
+    places = {text: at for at, text in enumerate(dict.fromkeys(text for _, text in texts))}
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, (query, _) in enumerate(texts):
+        rows_of[query].append(row)
+    stage, found = FirstStage([*places]), np.empty(len(texts))
+    for query, rows in rows_of.items():
+        found[rows] = stage.scores(query)[[places[texts[row][1]] for row in rows]]
+    return found

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from lotbench.accelerate.candidates import fewest
+from lotbench.accelerate.queries import by_query
 from lotbench.accelerate.recipe import NAME, Extent, classes_of, sweep_of
 from lotbench.accelerate.texts import TASK, digest_of, divide, read_texts
 from lotbench.backends import EXPORTED, need
@@ -56,7 +57,7 @@ from lotbench.trial.teacher import Artefacts
 log = logging.getLogger(__name__)
 
 MARK, FILE, TEXTS = "accelerate.json", "sweep.yaml", "texts"
-EXPORT, PAGE, TOKENS = "model", "report.html", "tokens"
+EXPORT, PAGE, TOKENS, BY_QUERY = "model", "report.html", "tokens", "queries.csv"
 """Names in the output folder."""
 HOURS = "effort by hours"
 """Key in the file that marks the folder."""
@@ -87,21 +88,23 @@ def accelerate(
     overrides: Sequence[str] = (),
     extent: Extent | None = None,
     or_dense: bool = False,
+    passages: str | None = None,
     show: Show = nullcontext,
     steps: Callable[[], AbstractContextManager[Listener | None]] = nullcontext,
 ) -> Acceleration:
     """Search a faster model within the limits, and export it.
 
-    For ``model`` and ``texts`` see `sweep_of` and `read_texts`.  ``output`` is a new folder, or
-    that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of the sweep.
-    ``extent`` says how much is tried, and what a call of ``limits.batch`` texts is.
+    For ``model``, ``texts`` and ``passages`` see `sweep_of` and `read_texts`.  ``output`` is a
+    new folder, or that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of
+    the sweep.  ``extent`` says how much is tried, and what a call of ``limits.batch`` texts is.
     With ``or_dense`` the dense model is exported in its fastest backend if nothing is faster
     within the drop.  ``show`` shows the trials while they run, ``steps`` what is done before.
     """
     need("onnx", "onnxscript", "onnxruntime")
     extent = extent or Extent(limits.batch)
     with steps() as listener, listening(listener):
-        sweep, planned = _planned(model, texts, extent, output, overrides)
+        make = partial(_sweep, model, texts, passages, output=output, overrides=overrides)
+        sweep, planned = _planned(make, extent, output)
         _announce(planned)
     ran = run_sweep(planned, show=show)
     store = planned.store
@@ -122,7 +125,7 @@ def accelerate(
     times = own.measured.contender.call_or_encoder.speedup_best
     faster = advice.choice is not None and times is not None and times.low > 1
     lines = {"model": name(own), **facts(own, advice, limits), "speed": _speed(times)}
-    lines |= _rival(own, limits.drop)
+    lines |= _of_queries(own, limits.drop, output)
     if ran.failed:
         lines["failed"] = ", ".join(ran.failed)
     for folder in (EXPORT, TOKENS):  # of an earlier call, perhaps with another drop
@@ -154,13 +157,12 @@ def _announce(planned: Plan) -> None:
 
 
 def _planned(
-    model: str, texts: str, extent: Extent, output: Path, overrides: Sequence[str]
+    make: Callable[[Extent], tuple[SweepConfig, Document]], extent: Extent, output: Path
 ) -> tuple[SweepConfig, Plan]:
-    """The sweep and its trials; with hours, as much of them as these have time for.
+    """The sweep that ``make`` gives and its trials; with hours, as much as these have time for.
 
     What a first call found to fit is kept, so that a second one goes on with the same trials.
     """
-    make = partial(_sweep, model, texts, output=output, overrides=overrides)
     sweep, document = make(extent)
     if extent.hours is not None:
         mark, known = output / MARK, str(extent.hours)
@@ -191,7 +193,12 @@ def _say_extent(sweep: SweepConfig, effort: float) -> None:
 
 
 def _sweep(
-    model: str, texts: str, extent: Extent, output: Path, overrides: Sequence[str]
+    model: str,
+    texts: str,
+    passages: str | None,
+    extent: Extent,
+    output: Path,
+    overrides: Sequence[str],
 ) -> tuple[SweepConfig, Document]:
     """The sweep, written into the output folder, with the overrides."""
     of_task = [text for text in overrides if text.strip().startswith(f"tasks.{TASK}.")]
@@ -199,8 +206,9 @@ def _sweep(
     classes = classes_of(model)
     named = classes if len(classes) > 1 else []
     # What is at fault leaves no folder.
-    frame, source, keys = read_texts(texts, keys, named, ranks=len(classes) == 1)
-    _claim(output, {"model": fingerprint(model), "texts": digest_of(texts)})
+    frame, source, keys = read_texts(texts, keys, named, len(classes) == 1, passages)
+    made_of = {"model": fingerprint(model), "texts": digest_of(texts)}
+    _claim(output, made_of | ({"passages": digest_of(passages)} if passages else {}))
     if not model.startswith("package:") and Path(model).expanduser().is_dir():
         model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
     if frame is not None:
@@ -255,15 +263,17 @@ def _speed(times: Interval | None) -> str:
     return f"{value} the fastest dense model of any backend, from text to answer"
 
 
-def _rival(own: Option, drop: float) -> dict[str, str]:
-    """What dense would do with fewer passages of each query, if the task is a ranking."""
-    config = stored_config(own.row.run.trial)
+def _of_queries(own: Option, drop: float, output: Path) -> dict[str, str]:
+    """The rival that reads fewer passages, and the table of queries; empty without a ranking."""
+    trial = own.row.run.trial
+    config = stored_config(trial)
     tokenizer = load_tokenizer(config.backbone)
     task = task_of(config, tokenizer)
     if task.kind is not RANKING:
         return {}
     Artefacts(config, task, tokenizer).answer()
-    return {"fewer passages": fewest(task, drop)}
+    by_query(task, trial, own.row.evaluation).to_csv(output / BY_QUERY, index=False)
+    return {"fewer passages": fewest(task, drop), "query by query": str(output / BY_QUERY)}
 
 
 def _export(study: StoreView, own: Option, output: Path) -> tuple[Path, Path]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lotbench.accelerate.first_stage import FirstStage
 from lotbench.config.tasks import BUILT_IN, HUB_ID
 from lotbench.data.sources import usual_text
 from lotbench.data.tables import SUFFIXES, read_table, to_rows
@@ -28,6 +29,8 @@ several."""
 QUERY, PASSAGE = ("query", "question"), ("passage", "paragraph", "document", "text")
 RELEVANCE = ("relevance", "label", "score")
 """The usual columns of a ranking, the likelier names first."""
+CANDIDATES = 50
+"""Passages that a query gets from the first stage."""
 SHARE, MOST = 0.2, 1000
 """Share of the texts that models are reported on, and as many that they are chosen by."""
 
@@ -48,7 +51,11 @@ def digest_of(texts: str) -> str:
 
 
 def read_texts(
-    texts: str, keys: Mapping[str, Any], classes: Sequence[str], ranks: bool = False
+    texts: str,
+    keys: Mapping[str, Any],
+    classes: Sequence[str],
+    ranks: bool = False,
+    passages: str | None = None,
 ) -> tuple[pd.DataFrame | None, str, Mapping[str, Any]]:
     """The table that the texts are, checked, and its file; else None and what tasks read.
 
@@ -57,27 +64,24 @@ def read_texts(
 
     ``texts`` names a table, a file ``.txt`` with one text per line, a folder, a built-in task or a
     hub dataset.  ``keys`` are those of the task that the user sets.  Labels must be among the
-    ``classes`` of the model, which a model that is no classifier does not have.
+    ``classes`` of the model, which a model that is no classifier does not have.  With ``passages``,
+    a file or folder of them, the texts are queries; see `candidates`.
     """
-    import pandas as pd
-
     path = Path(texts).expanduser()
-    if path.is_file() and path.suffix == ".txt":
-        frame = pd.DataFrame({"text": _read(path).split("\n")})
-    elif path.is_file():
-        if path.suffix not in SUFFIXES:
-            known = ", ".join(SUFFIXES)
-            raise InputError(f"{path}: a table ends in {known}, and plain text in .txt")
-        frame = read_table(path)
-    elif path.is_dir() and not any(path.glob("train.*")) and any(path.glob("*.txt")):
-        frame = pd.DataFrame({"text": [_read(file) for file in sorted(path.glob("*.txt"))]})
-    elif path.is_dir():
+    frame = _frame(path)
+    if passages is not None:
+        if not ranks:
+            raise InputError("--passages-from: MODEL is no reranker (one score for a pair)")
+        if frame is None:
+            raise InputError(f"{path}: --passages-from needs a table of queries, or a .txt file")
+        frame = candidates(frame, str(path), Path(passages).expanduser(), keys)
+    elif frame is None and path.is_dir():
         return None, str(path.resolve()), keys
-    elif texts in BUILT_IN:
-        return None, texts, keys
-    elif path.suffix in (*SUFFIXES, ".txt") or not re.fullmatch(HUB_ID, texts):
-        raise InputError(f"{path}: no such file, and no built-in task or hub dataset")
-    else:
+    elif frame is None:
+        if texts not in BUILT_IN and (
+            path.suffix in (*SUFFIXES, ".txt") or not re.fullmatch(HUB_ID, texts)
+        ):
+            raise InputError(f"{path}: no such file, and no built-in task or hub dataset")
         return None, texts, keys
     frame = frame.reset_index(drop=True)  # parquet may have an index of its own
     if ranks and (found := ranking_keys(frame, keys, str(path))):
@@ -87,6 +91,40 @@ def read_texts(
     if classes and label in frame:
         labels_of_model(Rows([], frame[label].to_numpy(), str(path)), label, classes)
     return frame, str(path), keys
+
+
+def candidates(
+    queries: pd.DataFrame, where: str, source: Path, keys: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Each query with the `CANDIDATES` passages of ``source`` that the first stage ranks best."""
+    import pandas as pd
+
+    frame = _frame(source)
+    if frame is None:
+        raise InputError(
+            f"--passages-from: {source} is no table, .txt file or folder of .txt files"
+        )
+    if "text" in keys:
+        raise InputError(f"tasks.{TASK}.text: not with --passages-from, which names the columns")
+    asked, given = (
+        _column(own, names, file)
+        for own, names, file in ((queries, QUERY, where), (frame, PASSAGE, str(source)))
+    )
+    if len(given) < 2:
+        raise InputError(f"{source}: {len(given)} passage is nothing to rank")
+    stage = FirstStage(given)
+    rows = [(query, given[at]) for query in asked for at in stage.best(query, CANDIDATES)]
+    return pd.DataFrame(rows, columns=[QUERY[0], PASSAGE[0]])
+
+
+def _column(frame: pd.DataFrame, names: Sequence[str], where: str) -> list[str]:
+    """The distinct texts of the first column that has one of the names, or of the only column."""
+    only = list(frame) if frame.shape[1] == 1 else []
+    name = next((name for name in [*names, *only] if name in frame), None)
+    if name is None:
+        known = ", ".join(map(str, frame))
+        raise InputError(f"{where}: no column {' or '.join(names)}; rename one (columns: {known})")
+    return [str(text) for text in dict.fromkeys(frame[name]) if not is_missing(text)]
 
 
 def ranking_keys(frame: pd.DataFrame, keys: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -177,6 +215,22 @@ def _check(frame: pd.DataFrame, keys: Mapping[str, Any], where: str) -> None:
             f"{where}: row {int(empty.argmax()) + 1}: the text is empty ({int(empty.sum())} such "
             "rows); remove them"
         )
+
+
+def _frame(path: Path) -> pd.DataFrame | None:
+    """The table that a file or a folder of text files is; None if it is neither."""
+    import pandas as pd
+
+    if path.is_file() and path.suffix == ".txt":
+        return pd.DataFrame({"text": _read(path).split("\n")})
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            known = ", ".join(SUFFIXES)
+            raise InputError(f"{path}: a table ends in {known}, and plain text in .txt")
+        return read_table(path)
+    if path.is_dir() and not any(path.glob("train.*")) and any(path.glob("*.txt")):
+        return pd.DataFrame({"text": [_read(file) for file in sorted(path.glob("*.txt"))]})
+    return None
 
 
 def _read(path: Path) -> str:

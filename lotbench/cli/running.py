@@ -244,6 +244,13 @@ def accelerate(
         int | None,
         typer.Option(min=2, help="Of a reranker: a call is one query with so many passages."),
     ] = None,
+    passages_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Passages for queries that have none: a table, a .txt file or a folder of .txt "
+            "files; each query gets the best 50 by BM25."
+        ),
+    ] = None,
     hours: Annotated[
         float | None,
         typer.Option(min=0.1, max=1000, help="Time for all of it; by default about half an hour."),
@@ -279,9 +286,9 @@ def accelerate(
     limits = Limits(drop, None, passages or batch, threads=1, device="cpu", exported=True)
     again = f"all that is done is kept in {output}; run the same command again to go on"
     with kept(again):
-        shown = live_table, progress_bar
         extent = Extent(limits.batch, passages is not None, hours)
-        found = accelerate(model, texts, limits, output, overrides or [], extent, or_dense, *shown)
+        given = overrides or [], extent, or_dense, passages_from
+        found = accelerate(model, texts, limits, output, *given, live_table, progress_bar)
     if not found.faster:
         typer.echo(f"Nothing is faster within a drop of {drop:g}; the nearest:")
     typer.echo("\n".join(labelled(found.lines)))

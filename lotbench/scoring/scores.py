@@ -42,7 +42,7 @@ def scores(
     if labels is None:
         # Sums of whole numbers are exact.  On some CPUs sums of equal fractions differ from row to
         # row, and equal models would be told apart.
-        whole = np.rint(_values(metric, predictions) * ROUNDED_TO)
+        whole = np.rint(contributions(metric, predictions) * ROUNDED_TO)
         return whole @ weights.T.astype(float) / (ROUNDED_TO * predictions.shape[1])
     if metric == "spearman":
         return _spearman(predictions, labels, weights)
@@ -50,7 +50,7 @@ def scores(
     return np.stack([own(predicted, labels, weights) for predicted in predictions])
 
 
-def _values(metric: str, predictions: np.ndarray) -> np.ndarray:
+def contributions(metric: str, predictions: np.ndarray) -> np.ndarray:
     """The values of which a metric is the mean, shape (models, N)."""
     if metric == "mrr":
         return np.where(predictions > 0, 1 / np.maximum(predictions, 1), 0.0)

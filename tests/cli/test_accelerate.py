@@ -176,10 +176,10 @@ def test_a_second_call_goes_on_with_what_fitted_into_the_hours(
     monkeypatch.setattr(run, "forecast", lambda planned: ([], "", ""))
     seconds = iter([2160.0, 1.0])
     monkeypatch.setattr(run, "seconds_of", lambda lines: next(seconds))
-    given = str(wide_backbone), str(texts)
+    out = tmp_path / "out"
+    make = partial(run._sweep, str(wide_backbone), str(texts), None, output=out, overrides=[])
     first, again, longer = (
-        run._planned(*given, Extent(1, hours=hours), tmp_path / "out", [])[0].train.epochs
-        for hours in (0.5, 0.5, 1.0)
+        run._planned(make, Extent(1, hours=hours), out)[0].train.epochs for hours in (0.5, 0.5, 1.0)
     )
     assert first == again < longer  # half of the usual passes: 1,080 seconds are for training
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lotbench.accelerate.texts import LEAST, divide, read_texts
+from lotbench.accelerate.texts import CANDIDATES, LEAST, divide, read_texts
 from lotbench.errors import InputError
 
 CLASSES = ["a", "b"]
@@ -177,3 +177,38 @@ def test_texts_that_are_refused(tmp_path, file, columns, keys, message):
     with pytest.raises(InputError) as caught:
         read_texts(str(tmp_path / file), keys, CLASSES)
     assert str(caught.value).startswith(f"{tmp_path}/{message}")
+
+
+def test_queries_without_passages_get_the_best_of_the_first_stage(tmp_path):
+    queries = tmp_path / "queries.csv"
+    pd.DataFrame({"query": [f"word{i}" for i in range(100)]}).to_csv(queries, index=False)
+    documents = tmp_path / "documents.txt"
+    documents.write_text("\n".join(f"word{i} text {i}" for i in range(100)))
+    frame, _, keys = read_texts(str(queries), {}, [], True, str(documents))
+    assert frame is not None and len(frame) == 100 * CANDIDATES
+    first = frame.groupby("query", sort=False).head(1)
+    assert first["passage"].tolist() == [f"word{i} text {i}" for i in range(100)]
+    assert keys == {"kind": "ranking", "text": ["query", "passage"], "group": "query"}
+
+
+@pytest.mark.parametrize(
+    ("content", "ranks", "message"),
+    [
+        ("a\nb", False, "--passages-from: MODEL is no reranker"),
+        ("a", True, "1 passage is nothing to rank"),
+        (None, True, "is no table, .txt file or folder of .txt files"),
+    ],
+)
+def test_passages_that_cannot_be_ranked_are_refused(tmp_path, content, ranks, message):
+    documents = tmp_path / "documents.txt"
+    if content:
+        documents.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_texts(str(table(tmp_path)), {}, [], ranks, str(documents))
+
+
+def test_passages_need_a_column_that_is_known(tmp_path):
+    documents = tmp_path / "documents.csv"
+    pd.DataFrame({"a": ["x", "y"], "b": ["x", "y"]}).to_csv(documents, index=False)
+    with pytest.raises(InputError, match=r"documents.csv: no column passage or .*columns: a, b"):
+        read_texts(str(table(tmp_path)), {}, [], True, str(documents))
