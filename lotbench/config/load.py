@@ -12,16 +12,12 @@ from pydantic import ConfigDict, Field
 from lotbench.config.document import Document, Place, read_document
 from lotbench.config.sections import (
     EvaluateConfig,
-    NonEmpty,
-    Section,
-    Seed,
-    Slug,
     SweepConfig,
-    Targets,
     TaskConfig,
     Taught,
     TrialConfig,
 )
+from lotbench.config.values import NonEmpty, Section, Seed, Share, Slug, Targets
 from lotbench.errors import Faults, InputError, near_misses
 from lotbench.validation import KeyPath, validate
 
@@ -48,6 +44,7 @@ class TrialFile(Taught):
     method: NamedMethod
     targets: Targets | None = None
     plugins: list[NonEmpty] = Field([])
+    share: Share = 1.0
 
 
 class Alone(NamedTuple):
@@ -102,6 +99,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
         seed=trial.seed,
         method=trial.method.name,
         params=trial.method.model_extra or {},
+        share=trial.share,
     )
     return config, Place(document, ("method",), name=("name",))
 

@@ -4,87 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-from lotbench.backends import BACKENDS
-from lotbench.errors import near_misses
-from lotbench.scoring.metrics import METRICS
+from lotbench.config.values import (
+    DISTINCT,
+    SOME,
+    Backends,
+    Blocks,
+    Columns,
+    Device,
+    Length,
+    Metrics,
+    NonEmpty,
+    Parameters,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Slug,
+    Targets,
+    empty_if_none,
+    is_none,
+    is_whole,
+    listed,
+)
 
 MAX_MINUTES = 24 * 60.0  # of a trial where a file gives none
 LEAST_EPOCHS = 1e-3
-
-
-class Section(BaseModel):
-    """One section of a configuration: frozen, without unknown keys or silent conversion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise ValueError(f"names a value twice: {values}")
-    return values
-
-
-def _device(value: str) -> str:
-    if re.fullmatch(r"cpu|auto|cuda(:\d+)?", value) is None:
-        raise ValueError("a device is cpu, cuda, cuda:<number>, or auto (all there are)")
-    return value
-
-
-def _one_of(kind: str, known: Iterable[str]) -> AfterValidator:
-    """Refuses other words, and suggests the nearest ones."""
-
-    def check(value: str) -> str:
-        if value not in known:
-            raise ValueError(f"no {kind} {value!r}; {near_misses(value, list(known))}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _empty_if_none(value: Any) -> Any:
-    # `dense:` without a value means the default parameters.
-    return {} if value is None else value
-
-
-def _is_none(value: Any) -> bool:
-    return value is None
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-SOME = Field(min_length=1)
-DISTINCT = AfterValidator(_distinct)
-# Names become parts of --set paths and of file names, which have at most 255 characters.
-Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-NonEmpty = Annotated[str, Field(min_length=1)]
-Length = Annotated[int, Field(ge=8, le=65_536)]
-Positive = Annotated[int, Field(ge=1, lt=2**31)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-# FLOPs speed-ups over dense.
-Targets = Annotated[list[Annotated[float, Field(gt=1, le=1000)]], SOME, DISTINCT]
-Columns = Annotated[list[NonEmpty], Field(min_length=1, max_length=2), DISTINCT]
-Metrics = Annotated[list[Annotated[str, _one_of("metric", METRICS)]], SOME, DISTINCT]
-Backends = Annotated[list[Annotated[str, _one_of("backend", BACKENDS)]], SOME, DISTINCT]
-Device = Annotated[str, AfterValidator(_device)]
-Parameters = dict[str, Any]
-Blocks = Annotated[Parameters | Annotated[list[Parameters], SOME], BeforeValidator(_empty_if_none)]
 
 
 class LimitConfig(Section):
@@ -96,8 +50,8 @@ class LimitConfig(Section):
 
     train: Positive | None = None
     # Left out of records and ids if not given, so older ids stay.
-    selection: Positive | None = Field(default=None, exclude_if=_is_none)
-    labelled: Positive | None = Field(default=None, exclude_if=_is_none)
+    selection: Positive | None = Field(default=None, exclude_if=is_none)
+    labelled: Positive | None = Field(default=None, exclude_if=is_none)
     validation: Positive | None = None
 
 
@@ -113,20 +67,20 @@ class TaskConfig(Section):
     subset: NonEmpty | None = None
     limit: LimitConfig = LimitConfig()
     max_length: Length = 128
-    text: Annotated[Columns | None, BeforeValidator(_listed)] = None
+    text: Annotated[Columns | None, BeforeValidator(listed)] = None
     label: NonEmpty | None = None
     metrics: Metrics | None = None
     regression: bool | None = None
     # Left out of records and ids if not given, so older ids stay.
-    kind: Literal["embedding", "ranking", "span"] | None = Field(default=None, exclude_if=_is_none)
-    query: NonEmpty | None = Field(default=None, exclude_if=_is_none)
-    group: NonEmpty | None = Field(default=None, exclude_if=_is_none)
-    pooling: Literal["mean", "cls"] | None = Field(default=None, exclude_if=_is_none)
+    kind: Literal["embedding", "ranking", "span"] | None = Field(default=None, exclude_if=is_none)
+    query: NonEmpty | None = Field(default=None, exclude_if=is_none)
+    group: NonEmpty | None = Field(default=None, exclude_if=is_none)
+    pooling: Literal["mean", "cls"] | None = Field(default=None, exclude_if=is_none)
     reduce: Literal["documents", "both"] = Field(
         default="documents", exclude_if=lambda texts: texts == "documents"
     )
-    protect: Literal["first"] | None = Field(default=None, exclude_if=_is_none)
-    evidence: NonEmpty | None = Field(default=None, exclude_if=_is_none)
+    protect: Literal["first"] | None = Field(default=None, exclude_if=is_none)
+    evidence: NonEmpty | None = Field(default=None, exclude_if=is_none)
     windows: bool = Field(default=False, exclude_if=lambda given: not given)
 
     @model_validator(mode="after")
@@ -202,7 +156,7 @@ class TeacherConfig(FitConfig):
     A ``model`` is a fine-tuned model that is the teacher as it is, and the backbone of all trials.
     """
 
-    model: NonEmpty | None = Field(default=None, exclude_if=_is_none)
+    model: NonEmpty | None = Field(default=None, exclude_if=is_none)
 
     @model_validator(mode="after")
     def _model_is_not_trained(self) -> Self:
@@ -247,10 +201,14 @@ class SearchConfig(Section):
     ``quasirandom`` takes points of a scrambled Sobol sequence, ``random`` independent ones; both
     depend on nothing but the sweep's seed, the task, the method and the trial's number.  ``optuna``
     asks Optuna's TPE, which learns from the trials before.
+
+    Its trials train on a ``share`` of the training texts, and confirmations on all of them.
     """
 
     algorithm: Literal["quasirandom", "random", "optuna"] = "quasirandom"
     trials: int = Field(ge=1, le=1000)
+    # Left out of records if whole, so that older files are unchanged.
+    share: Share = Field(default=1.0, exclude_if=is_whole)
 
 
 class ConfirmConfig(Section):
@@ -296,16 +254,16 @@ class SweepConfig(Taught):
 
     name: Slug
     # Not in stored sweeps that have none, so that older files are unchanged.
-    suite: Positive | None = Field(default=None, exclude_if=_is_none)
-    tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
+    suite: Positive | None = Field(default=None, exclude_if=is_none)
+    tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(empty_if_none)]] = Field(min_length=1)
     seeds: Annotated[list[Seed], SOME, DISTINCT] | None = None
-    search: SearchConfig | None = Field(default=None, exclude_if=_is_none)
-    confirm: ConfirmConfig | None = Field(default=None, exclude_if=_is_none)
-    evaluate: EvaluateConfig | None = Field(default=None, exclude_if=_is_none)
+    search: SearchConfig | None = Field(default=None, exclude_if=is_none)
+    confirm: ConfirmConfig | None = Field(default=None, exclude_if=is_none)
+    evaluate: EvaluateConfig | None = Field(default=None, exclude_if=is_none)
     methods: dict[Slug, Blocks] = Field(min_length=1)
     targets: Targets | None = None
     measure: MeasureConfig | None = None
-    compare: NonEmpty | None = Field(default=None, exclude_if=_is_none)
+    compare: NonEmpty | None = Field(default=None, exclude_if=is_none)
     plugins: list[NonEmpty] = Field([])
 
     @property
@@ -350,11 +308,13 @@ class TrialConfig(Section):
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig
-    evaluate: EvaluateConfig | None = Field(default=None, exclude_if=_is_none)
+    evaluate: EvaluateConfig | None = Field(default=None, exclude_if=is_none)
     method: Slug
     params: Parameters = Field({})
-    targets: Targets | None = Field(default=None, exclude_if=_is_none)
+    targets: Targets | None = Field(default=None, exclude_if=is_none)
     plugins: list[NonEmpty] = Field([])
+    # Of the training texts.  Left out of records and ids if whole, so older ids stay.
+    share: Share = Field(default=1.0, exclude_if=is_whole)
     # In the row of the trial, not in its configuration, so that it changes no id.
     suite: Positive | None = Field(default=None, exclude=True)
 
@@ -384,7 +344,7 @@ class TrialConfig(Section):
     def teacher_key(self) -> str:
         """A hash of the part of the configuration that the fine-tuned teacher depends on."""
         # `init` is of the models of trials alone.
-        fields = {"backbone", "layers", "data_root", "task", "data", "seed", "teacher"}
+        fields = {"backbone", "layers", "data_root", "task", "data", "seed", "teacher", "share"}
         content = self.model_dump(include=fields)
         content["teacher"].pop("init")
         return digest(content)[:16]

@@ -52,21 +52,28 @@ class Task:
         return self.metrics[0] in self.kind.by_dense or unlabelled
 
 
-def load_task(source: Source, tokenizer: Any, seed: int, scored_length: int | None = None) -> Task:
+def load_task(
+    source: Source,
+    tokenizer: Any,
+    seed: int,
+    scored_length: int | None = None,
+    share: float = 1.0,
+) -> Task:
     """The task of a source, limited and tokenised; see `limited` and `tokenised`."""
     scored_length = scored_length or source.data.max_length
     _check_tokenizer(source, tokenizer, scored_length)
-    return tokenised(source, limited(source, seed), tokenizer, scored_length)
+    return tokenised(source, limited(source, seed, share), tokenizer, scored_length)
 
 
-def limited(source: Source, seed: int) -> list[Rows]:
+def limited(source: Source, seed: int, share: float = 1.0) -> list[Rows]:
     """The rows of the training, selection and validation split.
 
     The seed selects the rows of a limited training split and of the selection split.  A limited
     validation split has the same rows for every seed, so that all seeds have the same test.
     Limits of a ranking count groups.  Rows behind ``limit.labelled`` lose their labels.  Of partly
     labelled training rows the labelled ones are selected by, if validation has labels.  A ranking
-    whose teacher is given is learned from that teacher's scores alone.
+    whose teacher is given is learned from that teacher's scores alone.  Of what is left to train on
+    a ``share`` is taken; the other splits do not depend on it.
     """
     train, validation, limit = source.train, source.validation, source.data.limit
     kept = source.kind.scorable(train, _without_leaks(source))
@@ -88,7 +95,8 @@ def limited(source: Source, seed: int) -> list[Rows]:
             f"after {n_selection} for selection; add {units}, or change tasks.{source.name}.limit "
             f"{LEFT_OUT}"
         )
-    trained = train.at(_rows_of(train, kept, chosen[n_selection:]))
+    taken = max(1, round(share * (len(chosen) - n_selection)))
+    trained = train.at(_rows_of(train, kept, chosen[n_selection:][:taken]))
     selected = train.at(_rows_of(train, kept, chosen[:n_selection]))
     _limit_labels(source, trained, selected)
     if source.taught and train.groups is not None:

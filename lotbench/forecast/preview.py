@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 import torch
 
 from lotbench import backends, machine
-from lotbench.config.sections import TrialConfig
+from lotbench.config.sections import FitConfig, TrialConfig
 from lotbench.data.task import Task
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer, random_backbone
-from lotbench.forecast.sample import clock, evenly, sample
+from lotbench.forecast.sample import Cost, clock, evenly, sample
 from lotbench.measure import launch
 from lotbench.measure.flops import dense_flops
 from lotbench.plan.groups import groups, part_of
@@ -33,6 +34,7 @@ from lotbench.trial.training import device, total_steps
 from lotbench.trial.trial import SEARCHED
 
 TEACHER = "(teacher)"
+PARTS = ("search", "confirmation")
 SEARCHES = 30
 """A search of budgets scores its texts about so often."""
 MOST_RAISED = 4
@@ -53,20 +55,20 @@ class Line:
     done: Counter[str]
     trial: PlannedTrial | None = None
     """One of those to do, as far as they are known."""
-    seconds: float | None = None
-    """Of one trial; None if all are done, or the method's code raises."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of one trial of each part; empty if all are done, or the method's code raises."""
     source: str = ""
     """Where ``seconds`` comes from, or what the code raises."""
 
     @property
     def raises(self) -> bool:
         """True if the method's code raises."""
-        return self.seconds is None and bool(self.source)
+        return not self.seconds and bool(self.source)
 
     @property
     def every(self) -> list[float]:
         """The seconds of the trials to do, as far as they are known."""
-        return [] if self.seconds is None else [self.seconds] * self.todo.total()
+        return [self.seconds[part] for part in self.todo.elements()] if self.seconds else []
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Data:
     """The data of a task."""
 
     task: Task
+    """With all training texts."""
     start: float
     """Seconds to start a process and to read the data."""
     teachers: list[TrialConfig]
@@ -130,12 +133,13 @@ def forecast(planned: Plan) -> tuple[list[Line], str, str]:
 
 def _row(line: Line, searching: bool) -> list[str]:
     """The cells of a group of trials."""
-    parts = ["search", "confirmation"] if searching else ["search"]
+    parts = PARTS if searching else PARTS[:1]
     counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
     if line.method == TEACHER:
         counts = [str(line.todo.total()), ""]
-    every = line.every
-    times = [rough(every[0]), rough(sum(every) / _workers())] if every else ["", ""]
+    each = dict.fromkeys(rough(line.seconds[part]) for part in PARTS if part in line.seconds)
+    whole = rough(sum(line.every) / _workers()) if line.every else ""
+    times = [" + ".join(each), whole]
     searched = [str(line.dimensions or "")] * searching
     named = f"{line.task} {line.method} {line.written}".strip()
     return [named, *searched, *counts, *times, "it raises" if line.raises else line.source]
@@ -168,9 +172,10 @@ def read(planned: Plan) -> dict[str, Data]:
         first, *others = configs
         started = clock()
         with places[name].document.at(("tasks", name)):
-            task = task_of(first, tokenizer)
+            task = task_of(first.model_copy(update={"share": 1.0}), tokenizer)
         seconds = start + clock() - started
-        if is_taught(first, task):  # else those of other seeds hardly are
+        texts = task if first.share == 1 else task_of(first, tokenizer)
+        if is_taught(first, texts):  # else those of other seeds hardly are
             configs = [own for own in others if not is_taught(own, task_of(own, tokenizer))]
         data[name] = Data(task, seconds, configs)
     return data
@@ -183,9 +188,11 @@ def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
     they come from a few timed steps.
     """
     rows, lines = planned.store.done(), list[Line]()
+    searched = planned.sweep.search
+    shares = dict.fromkeys(PARTS, 1.0) | {"search": searched.share if searched else 1.0}
     for name, own in data.items():
         if own.teachers:
-            todo = Counter[str](search=len(own.teachers))
+            todo = Counter(PARTS[each.share > shares["search"]] for each in own.teachers)
             lines.append(Line(name, TEACHER, "", 0, todo, Counter()))
     for group in groups(planned):
         todo = [trial for name, trial in group.trials.items() if name in planned.todo]
@@ -195,9 +202,14 @@ def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
         line = Line(group.task, group.method, group.written, group.dimensions, counts, ended)
         # Not a default outside the space.
         line.trial = todo[len(todo) // 2] if todo else None
-        seconds = [row.seconds for row in done.values() if row.seconds and _is_here(row)]
-        if counts and seconds:
-            line.seconds, line.source = fmean(seconds), f"{len(seconds)} finished"
+        here = {name: row.seconds for name, row in done.items() if row.seconds and _is_here(row)}
+        for part in counts:
+            # Both parts take equally long if they train on the same texts.
+            alike = [name for name in here if shares[part] == shares[part_of(group.trials[name])]]
+            if alike:
+                line.seconds[part] = fmean(here[name] for name in alike)
+        if counts and counts.keys() == line.seconds.keys():
+            line.source = f"{len(here)} finished"
         lines.append(line)
     unknown = [line for line in lines if not line.source and (line.trial or line.method == TEACHER)]
     threads = torch.get_num_threads()
@@ -205,9 +217,11 @@ def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
     for number, line in enumerate(unknown, start=1):
         post("time a few steps of each method", number, len(unknown))
         try:
-            line.seconds, line.source = _seconds(line.trial, data[line.task]), "timed steps"
+            wanted = {part: shares[part] for part in line.todo}
+            timed = _seconds(line.trial, data[line.task], wanted)
+            line.seconds, line.source = timed | line.seconds, "timed steps"
         except (Exception, SystemExit) as error:  # a method may call sys.exit
-            line.source = f"{type(error).__name__}: {error}".splitlines()[0]
+            line.seconds, line.source = {}, f"{type(error).__name__}: {error}".splitlines()[0]
     torch.set_num_threads(threads)
     return lines
 
@@ -219,13 +233,17 @@ def _is_here(row: Trial) -> bool:
     return (row.machine.cpu_id, row.machine.cores, threads) == here
 
 
-def _seconds(trial: PlannedTrial | None, data: Data) -> float:
-    """Seconds of a trial; without one, of the first teacher that is missing.
+def _seconds(
+    trial: PlannedTrial | None, data: Data, shares: Mapping[str, float]
+) -> dict[str, float]:
+    """Seconds of a trial of each part; without one, of the first teacher that is missing.
+
+    Each part trains on a share of the training texts.
 
     A trial trains, searches, and scores both splits at each budget.  A teacher also scores the
     training texts, and their saliency takes as long as training on them once.
     """
-    task, count, selected = data.task, len(data.task.train), len(data.task.selection)
+    task = data.task
     config = trial.config if trial else data.teachers[0]
     fit = config.train if trial else config.teacher
     torch.manual_seed(0)
@@ -234,17 +252,29 @@ def _seconds(trial: PlannedTrial | None, data: Data) -> float:
     reducer = method(params, len(backbone.layers), backbone.width)
     batch, scored = evenly(task.train, fit.batch_size), evenly(task.validation, BATCH_SIZE)
     cost = sample(ReducedEncoder(backbone, reducer).to(device()), fit, batch, scored)
-    if trial is None:
-        steps = count / fit.batch_size
-        if not task.kind.vectors and not config.teacher.model:  # else it is taken as it is
-            steps += total_steps(len(task.train.labelled), fit, cost.recipe)
-        return data.start + steps * cost.step + (data.scored(queries=True) + count) * cost.text
+    of_one = _of_teacher if trial is None else partial(_of_trial, trial)
+    return {part: data.start + of_one(data, fit, cost, share) for part, share in shares.items()}
+
+
+def _of_teacher(data: Data, fit: FitConfig, cost: Cost, share: float) -> float:
+    """Seconds of a teacher that trains on a share of the texts, without the start."""
+    task, count = data.task, round(share * len(data.task.train))
+    steps = count / fit.batch_size
+    if not task.kind.vectors and not data.teachers[0].teacher.model:  # else taken as it is
+        labelled = round(share * len(task.train.labelled))
+        steps += total_steps(labelled, fit, cost.recipe)
+    return steps * cost.step + (data.scored(queries=True) + count) * cost.text
+
+
+def _of_trial(trial: PlannedTrial, data: Data, fit: FitConfig, cost: Cost, share: float) -> float:
+    """Seconds of a trial that trains on a share of the texts, without the start."""
+    task, count, selected = data.task, round(share * len(data.task.train)), len(data.task.selection)
     points = [cost.text * cost.speedup / target for target in trial.targets]
     searched = min(selected, SEARCH_TEXTS) * SEARCHES if points else 0
     searched += min(selected, round(fit.epochs * count) // SEARCHED) * cost.searched
     points = points or [cost.text] * max(1, len(trial.budgets))
     scoring = data.scored(task.reduces_queries) * sum(points) + searched * fmean(points)
-    return data.start + total_steps(count, fit, cost.recipe) * cost.step + scoring
+    return total_steps(count, fit, cost.recipe) * cost.step + scoring
 
 
 def _timing(planned: Plan, data: Mapping[str, Data], lines: Sequence[Line]) -> str:

@@ -9,7 +9,8 @@ import torch
 
 from lotbench import registry
 from lotbench.config.document import Document, Place
-from lotbench.config.sections import Section, Targets, TrialConfig
+from lotbench.config.sections import TrialConfig
+from lotbench.config.values import Section, Targets
 from lotbench.errors import Faults, InputError
 from lotbench.reducer import Params, TokenReducer
 from lotbench.trial.planned import PlannedTrial

@@ -35,13 +35,15 @@ class Search:
     def __init__(self, block: Block, sweep: SweepConfig) -> None:
         assert sweep.search is not None and sweep.targets is not None, "as the sections demand"
         self.block, self.names = block, sorted(block.spaces)
+        self.config = block.config.model_copy(update={"share": sweep.search.share})
+        """That of the default setting in the search; a confirmation has all training texts."""
         self.best, self.seeds = sweep.confirmation.best, sweep.confirmation.seeds
         """How many settings are confirmed, and with which seeds."""
         self.size = sweep.search.trials if block.spaces else 1
         """How many trials it has; fewer if its space has fewer settings."""
         space: dict[str, Any] = {name: block.spaces[name].written() for name in self.names}
         algorithm = sweep.search.algorithm
-        self.default = block.config.trial_id(0)
+        self.default = self.config.trial_id(0)
         """The default setting, by which a row says what search it is of."""
         identity = {"trial": self.default, "space": space, "algorithm": algorithm}
         self.mark = Searched(
@@ -137,9 +139,8 @@ class Search:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
     def _trial(self, setting: Json, index: int) -> PlannedTrial:
-        config = self.block.config
-        params = {**config.params, **setting}
-        trial = resolve(config.model_copy(update={"params": params}), self.block.place)
+        params = {**self.config.params, **setting}
+        trial = resolve(self.config.model_copy(update={"params": params}), self.block.place)
         return replace(trial, mark=self.mark.model_copy(update={"index": index}))
 
     def _confirmation(self, row: Trial, index: int, seed: int) -> PlannedTrial:

@@ -183,9 +183,9 @@ def change(own: Values, other: Values) -> dict[str, Any]:
 
 
 def setting_of(trial: Trial) -> str:
-    """A short hash of a trial's configuration without its seed and plugin paths."""
+    """A short hash of a trial's configuration without its seed, plugin paths and share of texts."""
     config = without_limit(trial.config)
-    config = {k: v for k, v in config.items() if k not in ("seed", "plugins")}
+    config = {k: v for k, v in config.items() if k not in ("seed", "plugins", "share")}
     # The configuration has only the given parameters, so a new default changes no hash.
     identity = [trial.task, trial.method, trial.backbone, config or trial.params]
     text = json.dumps(identity, sort_keys=True)

@@ -15,7 +15,7 @@ from lotbench.errors import InputError
 def task_of(config: TrialConfig, tokenizer: Any) -> Task:
     """The task of a trial; see `read_source` and `load_task`."""
     source = read_source(config.task, config.data, config.data_root, _classes(config))
-    return load_task(source, tokenizer, config.seed, config.scored_length)
+    return load_task(source, tokenizer, config.seed, config.scored_length, config.share)
 
 
 def _classes(config: TrialConfig) -> list[str] | None:

@@ -20,9 +20,11 @@ def load_task(
     root: str | None = None,
     scored_length: int | None = None,
     classes: list[str] | None = None,
+    share: float = 1.0,
 ) -> task.Task:
     """The task, read, limited and tokenised."""
-    return task.load_task(read_source(name, data, root, classes), tokenizer, seed, scored_length)
+    source = read_source(name, data, root, classes)
+    return task.load_task(source, tokenizer, seed, scored_length, share)
 
 
 def letters(n: int, offset: int = 0) -> list[str]:

@@ -73,6 +73,14 @@ def test_a_task_says_how_many_rows_select(tmp_path, tokenizer):
     assert other.train.texts == task.selection.texts[2:] + task.train.texts
 
 
+def test_a_share_is_of_the_training_texts_alone(tmp_path, tokenizer):
+    whole = load_task("mine", plain(tmp_path), tokenizer)
+    third = load_task("mine", plain(tmp_path), tokenizer, share=1 / 3)
+    assert third.train.texts == whole.train.texts[:12]
+    assert third.selection.texts == whole.selection.texts
+    assert third.validation.texts == whole.validation.texts
+
+
 def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seeds(
     tmp_path, tokenizer
 ):

@@ -84,13 +84,13 @@ def test_the_seconds_of_teachers_and_trials(planned, asked):
     # 90 texts in batches of 16 are 6 steps; three epochs are 18.  Both splits and the training
     # texts are scored, and the saliency of the latter takes as long as 90 / 16 steps.
     assert (teacher.method, teacher.todo.total()) == (TEACHER, 1)
-    assert teacher.seconds == pytest.approx(7 + 18 * 2 + (40 + 90) * 0.1 + 90 / 16 * 2)
+    assert teacher.seconds["search"] == pytest.approx(7 + 18 * 2 + (40 + 90) * 0.1 + 90 / 16 * 2)
     # Two epochs.  No budgets: both splits are scored once.
-    assert two.seconds == three.seconds == pytest.approx(7 + 12 * 2 + 40 * 0.1)
+    assert two.seconds == three.seconds == {"search": pytest.approx(7 + 12 * 2 + 40 * 0.1)}
     # At 2x and 4x a text takes 0.05 and 0.025 s; 30 times those of selection are searched, and 4
     # times by the method: a quarter of the 180 that it trains on would be more than there are.
     scoring = 40 * (0.05 + 0.025) + (30 + 4) * 10 * (0.05 + 0.025) / 2
-    assert first.seconds == pytest.approx(7 + 12 * 2 + scoring)
+    assert first.seconds["search"] == pytest.approx(7 + 12 * 2 + scoring)
     assert [name for name, *_ in asked] == ["TokenReducer", *["Truncated"] * 2, "FirstK"]
 
 
@@ -107,9 +107,9 @@ def test_vectors_have_an_untrained_teacher_and_their_queries(planned, asked, tmp
     both = texts == "both"
     # 90 training texts, with queries if they are reduced, and 40 others, all with queries.
     train = 180 if both else 90
-    assert teacher.seconds == pytest.approx(7 + (80 + train) * 0.1 + train / 16 * 2)
+    assert teacher.seconds["search"] == pytest.approx(7 + (80 + train) * 0.1 + train / 16 * 2)
     steps = 2 * -(-train // 16)
-    assert dense.seconds == pytest.approx(7 + steps * 2 + (80 if both else 40) * 0.1)
+    assert dense.seconds["search"] == pytest.approx(7 + steps * 2 + (80 if both else 40) * 0.1)
     # A batch of each split: those of validation may be cut elsewhere.
     assert [sizes for _, *sizes in asked] == [[16, 30]] * 2
 
@@ -129,7 +129,7 @@ def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked):
         }
         store.write(row_of(sweep.trials[name]).model_copy(update=changes))
     _, line = estimates(planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}"))
-    assert (line.seconds, line.source) == (25.0, "2 finished")
+    assert (line.seconds, line.source) == ({"search": 25.0}, "2 finished")
     assert (line.todo.total(), line.done.total()) == (1, 3)
     assert [name for name, *_ in asked] == ["TokenReducer"]
 
@@ -151,11 +151,25 @@ def test_a_search_and_its_confirmation_are_told_apart(planned, asked):
 
 
 @pytest.mark.slow
+def test_a_search_on_a_share_of_the_texts_is_shorter_than_its_confirmation(planned, asked):
+    third = "search={trials: 4, share: 0.33}", *SEARCH[1:]
+    teacher, dense, _ = estimates(planned(*third))
+    assert teacher.todo == {"search": 1, "confirmation": 2}
+    # Of 90 texts 30: two epochs are 4 steps instead of 12.
+    scored = 7 + 40 * 0.1
+    assert dense.seconds == {
+        "search": pytest.approx(scored + 4 * 2),
+        "confirmation": pytest.approx(scored + 12 * 2),
+    }
+    assert "19 s + 35 s" in preview(planned(*third))[2]
+
+
+@pytest.mark.slow
 def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkeypatch):
     one = {"search": 1}
     lines = [
-        Line("toy", TEACHER, "", 0, Counter(one), Counter(), seconds=600.0),
-        Line("toy", "lot", "", 0, Counter(search=6), Counter(), seconds=1200.0),
+        Line("toy", TEACHER, "", 0, Counter(one), Counter(), seconds={"search": 600.0}),
+        Line("toy", "lot", "", 0, Counter(search=6), Counter(), seconds={"search": 1200.0}),
         Line("toy", "broken", "", 0, Counter(one), Counter(), source="KeyError: 'a'"),
     ]
     monkeypatch.setattr(module, "estimates", lambda *_: lines)

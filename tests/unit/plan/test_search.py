@@ -95,6 +95,19 @@ def test_a_small_space_is_tried_whole_and_a_block_without_space_once(tmp_path):
     assert sorted(params.get("k", 64) for _, _, params in own.settings("first-k")) == [4, 5, 64]
 
 
+def test_a_search_on_a_share_of_the_texts_is_confirmed_on_all_of_them(tmp_path):
+    own = Sweep(tmp_path, "search.share=0.33")
+    own.run()
+    rows = own.store.trials()
+    shares = {(row.search.part, row.config.get("share")) for row in rows if row.search}
+    assert shares == {("search", 0.33), ("confirmation", None)}
+    assert len({trial.config.teacher_key() for trial in own.planned.trials.values()}) == 3
+    # Another share is another search, of the same settings.
+    whole = Sweep(tmp_path)
+    keys = [{search.mark.key for search in one.planned.searches} for one in (own, whole)]
+    assert not keys[0] & keys[1] and own.settings("lot") == whole.settings("lot")
+
+
 @pytest.mark.slow
 def test_a_longer_search_has_the_same_first_trials(tmp_path):
     short, long = Sweep(tmp_path), Sweep(tmp_path, "search.trials=8")
