@@ -14,7 +14,7 @@ from lotbench.config.document import Document
 from lotbench.config.load import check_task
 from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN
-from lotbench.data.sources import read_source
+from lotbench.data.sources import Source, read_source
 from lotbench.data.tokens import tokenise
 from lotbench.engine.config_of_backbone import is_classifier, model_classes, pooling_of, read_config
 from lotbench.engine.loading import length_of, load_tokenizer
@@ -75,55 +75,24 @@ def sweep_of(
 
     ``source`` is what tasks read.  ``keys`` of the task are those that the user sets.
     """
-    batch, queries = extent.batch, extent.queries
-    layers = read_config(model).num_hidden_layers
-    tokenizer = load_tokenizer(model)
-    task: dict[str, Any] = {"source": source, "max_length": length_of(model)}
-    built_in = BUILT_IN.get(source)
-    if not classes and not (built_in and built_in.kind.vectors):
-        task["kind"] = EMBEDDING.name
-    if len(classes) == 1 and built_in is None and "kind" not in keys:  # else a ranking
-        task["regression"] = True
-    task |= keys
+    task = _task_of(model, classes, source, keys)
     data = validate(TaskConfig, task, lambda path, why: SET.fault(("tasks", TASK, *path), why))
     check_task(SET, ("tasks", TASK), TASK, data)
     read = read_source(TASK, data, None, classes or None)
-    rows, most = read.train, len(read.validation.texts)
+    rows = read.train
     # Limits of a ranking count its groups.
     ranking, units = rows.groups is not None, rows.texts if rows.groups is None else rows.groups
     size, least = (len({*units}), LEAST_QUERIES) if ranking else (len(units), LEAST)
     if size < least - split_size(least):
         what = "groups" if ranking else "texts"
         raise InputError(f"{rows.where}: {size} {what} are too few to train on")
-    if queries and not ranking:
-        raise InputError(f"--passages: {rows.where} is no ranking; give --batch")
-    if queries and batch > (most := max(Counter(read.validation.groups).values())):
-        raise InputError(f"--passages {batch}: no query has more than {most} to time it with")
-    if batch > most:
-        raise InputError(f"--batch {batch}: only {most} texts are there to time it with")
-    some = [rows.texts[at] for at in np.linspace(0, len(rows.texts) - 1, SAMPLE).astype(int)]
-    mean = np.mean([len(ids) for ids in tokenise(some, tokenizer, task["max_length"])[0]])
+    _check_call(extent, read)
     # A split in files of its own has a fifth of all texts, so this is a quarter of the others.
     texts_each = len(rows.texts) / size
     trained = max(least, round(TRAINED * extent.effort / texts_each))
     count = min(size, trained + split_size(5 * trained))
     selected = split_size(round(1.25 * count))
     task["limit"] = {"train": count, "selection": selected, "validation": split_size(10**9)}
-    methods: dict[str, Any] = {
-        "static": {"keep_ratio": 0.25},
-        "first-k": {"k": max(4, round(float(mean) / 4))},
-        "bag": {},
-    }
-    if ranking:  # what a passage says depends on the query
-        match = {"router": "table", "guidance": "counted", "reads": "match", "balance": "chosen"}
-        methods = {"lot-fixed": match, "window": {}, **methods, "any-depth": {"depth": layers}}
-    else:
-        first = {"decision_every": layers, "router_learning_rate": 5e-3}
-        methods = {
-            "lot": [first, {**first, "router": "table"}],
-            **methods,
-            "truncated": {"layers": {"grid": sorted({layers // 3 or 1, 2 * layers // 3 or 1})}},
-        }
     usual = PASSES / texts_each / (count - selected)
     passes, most = usual * extent.effort, max(usual, EPOCHS)
     return {
@@ -138,13 +107,61 @@ def sweep_of(
             "batch_size": 16,
         },
         "targets": [*TARGETS],
-        "methods": methods,
+        "methods": _methods(model, rows.texts, data.max_length, ranking),
         # Rounds for three processes, which the intervals need.
         "measure": {
-            "batch_sizes": [batch],
+            "batch_sizes": [extent.batch],
             "threads": [1],
-            "examples": QUERIES * batch if queries else 32,
+            "examples": QUERIES * extent.batch if extent.queries else 32,
             "rounds": 12,
-            **({"queries": True} if queries else {}),
+            **({"queries": True} if extent.queries else {}),
         },
+    }
+
+
+def _task_of(
+    model: str, classes: Sequence[str], source: str, keys: Mapping[str, object]
+) -> dict[str, object]:
+    """The task without its limits; what ``keys`` say goes first."""
+    task: dict[str, object] = {"source": source, "max_length": length_of(model)}
+    built_in = BUILT_IN.get(source)
+    if not classes and not (built_in and built_in.kind.vectors):
+        task["kind"] = EMBEDDING.name
+    if len(classes) == 1 and built_in is None and "kind" not in keys:  # else a ranking
+        task["regression"] = True
+    return {**task, **keys}
+
+
+def _check_call(extent: Extent, read: Source) -> None:
+    """Refuses a call that has more texts than there are."""
+    groups, batch = read.validation.groups, extent.batch
+    if not extent.queries:
+        if batch > (most := len(read.validation.texts)):
+            raise InputError(f"--batch {batch}: only {most} texts are there to time it with")
+    elif groups is None:
+        raise InputError(f"--passages: {read.train.where} is no ranking; give --batch")
+    elif batch > (most := max(Counter(groups).values())):
+        raise InputError(f"--passages {batch}: no query has more than {most} to time it with")
+
+
+def _methods(
+    model: str, texts: Sequence[tuple[str, ...]], max_length: int, ranking: bool
+) -> dict[str, object]:
+    """The methods that are tried, with their settings."""
+    layers = read_config(model).num_hidden_layers
+    some = [texts[at] for at in np.linspace(0, len(texts) - 1, SAMPLE).astype(int)]
+    mean = np.mean([len(ids) for ids in tokenise(some, load_tokenizer(model), max_length)[0]])
+    controls = {
+        "static": {"keep_ratio": 0.25},
+        "first-k": {"k": max(4, round(float(mean) / 4))},
+        "bag": {},
+    }
+    if ranking:  # what a passage says depends on the query
+        match = {"router": "table", "guidance": "counted", "reads": "match", "balance": "chosen"}
+        return {"lot-fixed": match, "window": {}, **controls, "any-depth": {"depth": layers}}
+    first = {"decision_every": layers, "router_learning_rate": 5e-3}
+    return {
+        "lot": [first, {**first, "router": "table"}],
+        **controls,
+        "truncated": {"layers": {"grid": sorted({layers // 3 or 1, 2 * layers // 3 or 1})}},
     }

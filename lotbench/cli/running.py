@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,11 @@ from lotbench.cli.interruption import kept
 from lotbench.cli.options import Overrides, Plugins, Root, RunFolder, StoreFolder, SweepFile, synced
 from lotbench.cli.output import counted, draw, show, show_failures, show_lines, show_standing
 from lotbench.errors import InputError
+
+if TYPE_CHECKING:
+    from lotbench.accelerate.run import Acceleration
+    from lotbench.cluster.sweep import SweepResult
+    from lotbench.config.load import Alone
 
 MAPPED = ("threads", "devices", "backends", "rounds")
 """The keys of a measure block that a map uses."""
@@ -53,15 +58,10 @@ def sweep(
 
     Finished trials are skipped.
     """
-    from lotbench.config.load import Alone, load_sweep
+    from lotbench.config.load import load_sweep
 
-    alone = None
-    if method is not None:
-        from lotbench import registry
-
-        classes, plugins = registry.find(method)
-        alone = Alone([cls.name for cls in classes], plugins)
     names = [name.strip() for name in tasks.split(",") if name.strip()]
+    alone = None if method is None else _alone(method)
     config, document = load_sweep(file, overrides or [], names, alone)
     reference = Path(config.compare) if config.compare else None
     if alone and (reference is None or not (reference / "trials").is_dir()):
@@ -82,25 +82,37 @@ def sweep(
         return
     from lotbench.cli.progress_lines import live_table
     from lotbench.cluster.sweep import run_sweep
-    from lotbench.store import bucket
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
         done = run_sweep(planned, address, live_table, workers)
-    counts = (
+    show_failures(done.failed, folder)
+    if alone and reference:
+        show_standing(reference, folder, [*config.tasks], _counts(done, folder))
+    elif (folder / "trials").is_dir():
+        show(folder, [_counts(done, folder)], reference)
+    else:
+        show_lines([_counts(done, folder)])
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _alone(method: str) -> Alone:
+    from lotbench import registry
+    from lotbench.config.load import Alone
+
+    classes, plugins = registry.find(method)
+    return Alone([cls.name for cls in classes], plugins)
+
+
+def _counts(done: SweepResult, folder: Path) -> str:
+    """What a sweep did, in a line."""
+    from lotbench.store import bucket
+
+    line = (
         f"{counted(done.ran, 'trial')} ran, {done.skipped} done before, {len(done.failed)} failed; "
         f"{counted(done.timed, 'timing pass')} added"
     )
-    if bucket.place_of(folder):
-        counts += f"; store: {bucket.address(folder)}"
-    show_failures(done.failed, folder)
-    if alone and reference:
-        show_standing(reference, folder, [*config.tasks], counts)
-    elif (folder / "trials").is_dir():
-        show(folder, [counts], reference)
-    else:
-        show_lines([counts])
-    if done.failed:
-        raise typer.Exit(1)
+    return f"{line}; store: {bucket.address(folder)}" if bucket.place_of(folder) else line
 
 
 def run(
@@ -278,7 +290,6 @@ def accelerate(
     from lotbench.accelerate.recipe import Extent
     from lotbench.accelerate.run import accelerate
     from lotbench.cli.progress_lines import live_table, progress_bar
-    from lotbench.report.layout import labelled
     from lotbench.report.recommend import Limits
 
     if passages and batch > 1:
@@ -289,9 +300,16 @@ def accelerate(
         extent = Extent(limits.batch, passages is not None, hours)
         given = overrides or [], extent, or_dense, passages_from
         found = accelerate(model, texts, limits, output, *given, live_table, progress_bar)
+    _show_faster(found, drop, output)
+    if not found.faster:
+        raise typer.Exit(1)
+
+
+def _show_faster(found: Acceleration, drop: float, output: Path) -> None:
+    from lotbench.report.layout import labelled
+
     if not found.faster:
         typer.echo(f"Nothing is faster within a drop of {drop:g}; the nearest:")
-    typer.echo("\n".join(labelled(found.lines)))
     ends = {"Open": str(found.page)}
     if found.model is not None:
         ends["Load"] = f'lotbench.load("{found.model}")'
@@ -300,6 +318,4 @@ def accelerate(
     if not found.faster:
         ends["Next"] = "the same command with a larger --max-drop, or with --or-dense"
     ends["All"] = str(output / "study")
-    typer.echo("\n".join(["", *labelled(ends)]))
-    if not found.faster:
-        raise typer.Exit(1)
+    typer.echo("\n".join([*labelled(found.lines), "", *labelled(ends)]))
