@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.accelerate.texts import LEAST, LEAST_QUERIES, TASK, split_size
+from lotbench.accelerate.texts import LEAST, LEAST_QUERIES, MOST, MOST_QUERIES, TASK, split_size
 from lotbench.config.document import Document
 from lotbench.config.load import check_task
 from lotbench.config.sections import TaskConfig
@@ -83,6 +83,7 @@ def sweep_of(
     # Limits of a ranking count its groups.
     ranking, units = rows.groups is not None, rows.texts if rows.groups is None else rows.groups
     size, least = (len({*units}), LEAST_QUERIES) if ranking else (len(units), LEAST)
+    held = MOST_QUERIES if ranking else MOST
     if size < least - split_size(least):
         what = "groups" if ranking else "texts"
         raise InputError(f"{rows.where}: {size} {what} are too few to train on")
@@ -90,9 +91,9 @@ def sweep_of(
     # A split in files of its own has a fifth of all texts, so this is a quarter of the others.
     texts_each = len(rows.texts) / size
     trained = max(least, round(TRAINED * extent.effort / texts_each))
-    count = min(size, trained + split_size(5 * trained))
-    selected = split_size(round(1.25 * count))
-    task["limit"] = {"train": count, "selection": selected, "validation": split_size(10**9)}
+    count = min(size, trained + split_size(5 * trained, held))
+    selected = split_size(round(1.25 * count), held)
+    task["limit"] = {"train": count, "selection": selected, "validation": held}
     usual = PASSES / texts_each / (count - selected)
     passes, most = usual * extent.effort, max(usual, EPOCHS)
     return {

@@ -31,13 +31,14 @@ RELEVANCE = ("relevance", "label", "score")
 """The usual columns of a ranking, the likelier names first."""
 CANDIDATES = 50
 """Passages that a query gets from the first stage."""
-SHARE, MOST = 0.2, 1000
-"""Share of the texts that models are reported on, and as many that they are chosen by."""
+SHARE, MOST, MOST_QUERIES = 0.2, 1000, 250
+"""Share of the texts or queries that models are reported on, and as many that they are chosen by;
+and most of them."""
 
 
-def split_size(n: int) -> int:
-    """Size of the selection or validation split for n texts."""
-    return min(MOST, round(SHARE * n))
+def split_size(n: int, most: int = MOST) -> int:
+    """Size of the selection or validation split for n texts, or for n queries."""
+    return min(most, round(SHARE * n))
 
 
 def digest_of(texts: str) -> str:
@@ -175,7 +176,7 @@ def divide(
         # A query may have several groups, so all groups go where the query of their first row goes.
         query = frame.groupby(ranking["group"], sort=False)[ranking["text"][0]].transform("first")
         queries = np.random.default_rng(0).permutation(query.unique())
-        held = query.isin(queries[: split_size(len(queries))]).to_numpy(bool)
+        held = query.isin(queries[: split_size(len(queries), MOST_QUERIES)]).to_numpy(bool)
         count, rows = held.sum(), np.argsort(~held, kind="stable")
     elif label in frame:
         missing = frame[label].map(is_missing).to_numpy(bool)

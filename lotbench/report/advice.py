@@ -108,7 +108,9 @@ def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
     machine = words.machine_name(timing.setting.device_name or "unknown device")
     threads = words.in_threads([limits.threads])
     p95 = f", 95% of the calls within {_ms(own.p95)} ms"
-    where = f"batch {limits.batch}, {threads}, {machine}, {timing.created[:10]}"
+    picked = timing.setting.picked
+    asked = f"a query with {limits.batch} passages" if picked and picked.queries else None
+    where = f"{asked or f'batch {limits.batch}'}, {threads}, {machine}, {timing.created[:10]}"
     latency = words.with_interval(Estimate(*(1e3 * s for s in call_seconds(own.measured))), " ms")
     alone = _ms(contender.seconds_per_example * limits.batch)
     whole = f"from text to answer, {alone} ms of it in the encoder"

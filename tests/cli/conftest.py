@@ -22,6 +22,13 @@ def wide_backbone(tmp_path_factory) -> Path:
     return saved_backbone(folder, hidden_size=64, intermediate_size=256)
 
 
+@pytest.fixture(scope="session")
+def reranker(tmp_path_factory) -> Path:
+    """The same with one score."""
+    folder = tmp_path_factory.mktemp("reranker")
+    return saved_backbone(folder, hidden_size=64, intermediate_size=256, num_labels=1)
+
+
 def saved_backbone(folder: Path, **more: int) -> Path:
     """The folder, where such a backbone is saved; ``more`` goes to its configuration."""
     from transformers import AutoTokenizer

@@ -74,6 +74,41 @@ def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts):
     assert "with the method `dense`" in (out / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
+def test_a_reranker_becomes_a_faster_one(tmp_path, reranker, texts):
+    passages = texts.read_text().splitlines()
+    rows = [
+        (f"{WORDS[at % 10]} {at}", passages[(at + 7 * each) % 240])
+        for at in range(100)
+        for each in range(3)
+    ]
+    pairs = tmp_path / "pairs.csv"
+    pd.DataFrame(rows, columns=["query", "passage"]).to_csv(pairs, index=False)
+    out = tmp_path / "out"
+    done = call(
+        "accelerate",
+        reranker,
+        pairs,
+        "--passages",
+        3,
+        "--output",
+        out,
+        *changed(),
+        "--set",
+        "measure.examples=24",
+        "--max-drop",
+        100,
+    )
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "first-k at k=" in said and "a query with 3 passages" in said
+    assert "fewer passages dense on 1 of 3 passages, the best by BM25" in said
+    table = pd.read_csv(out / "queries.csv")
+    assert set(table["query"]) <= {query for query, _ in rows} and len(table) == 20
+    assert (table["passages"] == 3).all() and table["change"].is_monotonic_increasing
+    assert lotbench.load(out / "model")([rows[0]]).shape == (1, 1)
+
+
 def small(folder: Path, count: int = 240, last: str = "text,1") -> Path:
     """A CSV of texts, the last of which can be chosen with its label."""
     rows = [f"text {i},{i % 2}" for i in range(count - 1)]
