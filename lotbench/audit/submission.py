@@ -53,9 +53,9 @@ def _complaints(trial: Trial, suite: SweepConfig) -> Iterator[tuple[str, str]]:
     elif trial.reported:
         teacher = TeacherConfig.like(suite.train, suite.teacher)
         sections = {"data": suite.tasks[trial.task], "train": suite.train, "teacher": teacher}
-        wanted: dict[str, Any] = {key: own.model_dump(mode="json") for key, own in sections.items()}
+        wanted = {key: own.model_dump(mode="json") for key, own in sections.items()}
         wanted = without_limit(wanted) | {"backbone": suite.backbone, "layers": suite.layers}
-        held: dict[str, Any] = without_limit(trial.config)
+        held = without_limit(trial.config)
         for key, value in wanted.items():
             if _shared(held.get(key)) != _shared(value):
                 yield f"config.{key}", f"{held.get(key)}, but the suite has {value}"

@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
 
 import numpy as np
 import torch
@@ -60,9 +59,8 @@ def sample(encoder: ReducedEncoder, fit: FitConfig, batch: Split, scored: Split)
     """
     recipe = encoder.reducer.stages()
     steps = 1 + math.ceil(1 / min(stage.share for stage in recipe if stage.share))
-    changes: dict[str, Any] = {"epochs": steps, "batch_size": len(batch)}
-    if isinstance(fit, TrainConfig):
-        changes["steps"] = "total"
+    changes = {"epochs": steps, "batch_size": len(batch)}
+    total = {"steps": "total"} if isinstance(fit, TrainConfig) else {}
     # In the place of what the teacher gives.
     rng, backbone = np.random.default_rng(0), encoder.backbone
     shape = shape_of(batch, backbone.outputs, backbone.spans)
@@ -70,7 +68,7 @@ def sample(encoder: ReducedEncoder, fit: FitConfig, batch: Split, scored: Split)
     batch.saliency = [rng.random(size, np.float32) for size in batch.lengths]
     ends: list[float] = []
     with listening(lambda *_: ends.append(clock())):
-        train(encoder, batch, fit.model_copy(update=changes), 0)
+        train(encoder, batch, fit.model_copy(update=changes | total), 0)
     flops_speedup(encoder, scored)  # the first is slow
     started = clock()
     speedup = flops_speedup(encoder, scored)

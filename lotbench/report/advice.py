@@ -6,7 +6,6 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
@@ -68,7 +67,7 @@ def as_text(advice: Advice, study: StoreView, limits: Limits) -> str:
     return "\n".join([*first, f"{advice.task}: {what}", *named])
 
 
-def as_json(advice: Advice, study: StoreView, limits: Limits) -> dict[str, Any]:
+def as_json(advice: Advice, study: StoreView, limits: Limits) -> dict[str, object]:
     """The advice for scripts; seconds, and points against the reference."""
     chosen, second = advice.choice, advice.runner_up
     slower = tie = None
@@ -188,7 +187,7 @@ def export_command(study: StoreView, row: Row, backend: str | None) -> str | Non
     return shlex.join(parts)
 
 
-def _record(own: Option | None, study: StoreView) -> dict[str, Any] | None:
+def _record(own: Option | None, study: StoreView) -> dict[str, object] | None:
     if own is None:
         return None
     run = own.row.run

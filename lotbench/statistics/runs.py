@@ -177,7 +177,7 @@ def centre(params: Mapping[str, Values], seeds: Mapping[str, int]) -> str:
     return min(seeds, key=far)
 
 
-def change(own: Values, other: Values) -> dict[str, Any]:
+def change(own: Values, other: Values) -> Values:
     """The parameters of one setting that differ from another's."""
     return {name: value for name, value in own.items() if value != other[name]}
 
