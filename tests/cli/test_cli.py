@@ -160,7 +160,7 @@ def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path):
     path = sweep_file(methods={"broken": {}}, plugins=[str(plugin)])
     planned = plan(*load_sweep(path), tmp_path)
     _, line = estimates(planned, read(planned))
-    assert (line.method, line.todo.total(), line.seconds) == ("broken", 1, None)
+    assert (line.method, line.todo.total(), line.seconds) == ("broken", 1, {})
     assert line.source == "KeyError: 'oops'"
 
 
