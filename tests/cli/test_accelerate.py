@@ -14,6 +14,7 @@ from lotbench.accelerate.recipe import Extent, sweep_of
 from lotbench.accelerate.texts import divide
 from lotbench.cluster.sweep import run_sweep
 from lotbench.errors import InputError
+from lotbench.store.files import read_json
 
 WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
 # One method, one backend and one target: what is tested is the way through.
@@ -214,9 +215,10 @@ def test_a_second_call_goes_on_with_what_fitted_into_the_hours(
     monkeypatch.setattr(run, "seconds_of", lambda lines: next(seconds))
     out = tmp_path / "out"
     make = partial(run._sweep, str(wide_backbone), str(texts), None, output=out, overrides=[])
-    usual = make(Extent(1))[0].train.epochs
     first, again = (run._planned(make, Extent(1, hours=0.5), out)[0].train.epochs for _ in range(2))
-    assert first == again < usual  # half of the usual passes: 1,080 seconds are for training
+    assert first == again
+    # Of half an hour 1,080 seconds are for training.
+    assert read_json(out / run.MARK)[run.HOURS] == {"0.5": 0.5}
 
 
 def test_a_call_has_passages_of_one_query_if_a_query_has_so_many(tmp_path, wide_backbone):

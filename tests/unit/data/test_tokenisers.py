@@ -212,14 +212,7 @@ def corpus(name: str) -> list[tuple[str, ...]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "every"),
-    [
-        *[("bbc_news", 20), ("bbc_headlines", 500), ("rotten_tomatoes", 20), ("imdb", 100)],
-        # Each article is in 20 pairs, so every 19th has them all.
-        pytest.param("bbc_headlines", 19, marks=pytest.mark.long),
-        *[pytest.param(each, 1, marks=pytest.mark.long) for each in ("bbc_news", "imdb")],
-        pytest.param("bbc_known_item", 1, marks=pytest.mark.long),
-        pytest.param("rotten_tomatoes", 1, marks=pytest.mark.long),
-    ],
+    [("bbc_news", 20), ("bbc_headlines", 500), ("rotten_tomatoes", 20), ("imdb", 100)],
 )
 def test_corpora(minilm, name, every, request):
     texts = corpus(name)[::every]
@@ -228,14 +221,6 @@ def test_corpora(minilm, name, every, request):
             request.getfixturevalue(each)
         found = direct(minilm)
         assert compare(found, minilm, texts, 256) > 40
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["bbc_known_item", "bbc_news"])
-def test_corpora_at_byte_level(name):
-    tokenizer = byte_level()
-    found = direct(tokenizer)
-    assert compare(found, tokenizer, corpus(name), 256) > 2000
 
 
 @pytest.mark.long
