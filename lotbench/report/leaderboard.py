@@ -188,11 +188,12 @@ def _line(row: Entry) -> Line:
         return (text.with_interval(value, unit), value.value) if known else ("", "")
 
     cells: dict[str, tuple[str, float | str]] = {
+        # What a narrow screen has room for comes first.
         "method": (row.method, row.method),
-        "task": (task, task),
-        "FLOPs": (f"{row.target:g}{TIMES}", row.target),
-        "rank": (f"{row.rank}{' tie' * row.tied}", row.rank),
         "points": number(row.points),
+        "rank": (f"{row.rank}{' tie' * row.tied}", row.rank),
+        "FLOPs": (f"{row.target:g}{TIMES}", row.target),
+        "task": (task, task),
         "score": (text.score_with_interval(row.score, row.metric), row.score.value),
         "call": number(row.call, TIMES),
         "backend": (row.backend, row.backend),
